@@ -1,0 +1,156 @@
+"""A chat in nobody's dialect: what the two halves turn their own messages into.
+
+The text of a message is in no `repr`: a conversation that ends up in a log or a traceback says how
+long it was, not what was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llama_guard_core.errors import ConfigurationError
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of text."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture, by `https://` address or as a `data:` URL."""
+
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudgeable:
+    """Content that Llama Guard cannot read (audio, video, files). It is never passed over in silence."""
+
+    kind: str
+
+
+Part = Text | Image | Unjudgeable
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for.
+
+    Attributes:
+        id: the provider's opaque id.
+        name: the tool's name.
+        arguments: the arguments as the JSON text the model wrote, which may not be valid JSON.
+    """
+
+    id: str
+    name: str
+    arguments: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All text of this message, pieces joined without a separator."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing in it that could be judged."""
+        return not self.tool_calls and all(isinstance(p, Text) and not p.text.strip() for p in self.parts)
+
+
+Conversation = tuple[Message, ...]
+
+
+def user(text: str) -> Message:
+    """A user's turn of plain text."""
+    return Message("user", (Text(text),))
+
+
+def assistant(text: str, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
+    """An assistant's turn of plain text, perhaps with tool calls."""
+    return Message("assistant", (Text(text),) if text else (), tool_calls)
+
+
+ConversationLike = str | Message | Sequence[Message | Mapping[str, Any]]
+"""What `LlamaGuard.check` takes: a user's text, our messages, or OpenAI-style dicts."""
+
+
+def as_conversation(value: ConversationLike) -> Conversation:
+    """Read what a user may hand over as a conversation.
+
+    Args:
+        value: a text (taken as a user's message), a `Message`, or a sequence of messages, each a
+            `Message` or an OpenAI-style mapping with `role` and `content`.
+
+    Raises:
+        ConfigurationError: if it is none of these.
+    """
+    if isinstance(value, str):
+        return (user(value),)
+    if isinstance(value, Message):
+        return (value,)
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return tuple(_as_message(item) for item in value)
+    msg = f"a conversation is a text or a list of messages, not {type(value).__name__}"
+    raise ConfigurationError(msg)
+
+
+def _as_message(item: Message | Mapping[str, Any]) -> Message:
+    if isinstance(item, Message):
+        return item
+    roles: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+    role = roles.get(str(item.get("role"))) if isinstance(item, Mapping) else None
+    if role is None:
+        msg = "each message needs a role: one of system, developer, user, assistant, tool"
+        raise ConfigurationError(msg)
+    return Message(role, parts_of(item.get("content")), _calls_of(item.get("tool_calls")))
+
+
+def parts_of(content: object) -> tuple[Part, ...]:
+    """Read OpenAI-style message content: a string, a list of parts, or nothing."""
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),)
+    if isinstance(content, Sequence):
+        return tuple(_as_part(part) for part in content)
+    return (Unjudgeable(type(content).__name__),)
+
+
+def _as_part(part: object) -> Part:
+    match part:
+        case str():
+            return Text(part)
+        case {"type": "text", "text": str(text)}:
+            return Text(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}} | {"type": "image_url", "image_url": str(url)}:
+            return Image(url)
+        case {"type": str(kind)}:
+            return Unjudgeable(kind)
+        case _:
+            return Unjudgeable(type(part).__name__)
+
+
+def _calls_of(calls: object) -> tuple[ToolCall, ...]:
+    if not isinstance(calls, Sequence):
+        return ()
+    found = []
+    for call in calls:
+        function = call.get("function", {}) if isinstance(call, Mapping) else {}
+        found.append(ToolCall(str(call.get("id", "")), str(function.get("name", "")), str(function.get("arguments", ""))))
+    return tuple(found)

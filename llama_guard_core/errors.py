@@ -19,7 +19,8 @@ No message here ever carries judged text, a key or an account identifier.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import copyreg
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from llama_guard_core.guardrail.verdict import Stage, Verdict
@@ -46,6 +47,11 @@ FailureReason = Literal[
 
 class LlamaGuardError(Exception):
     """The root: catch this to catch everything this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own way to be copied calls the constructor with the message alone; ours need more,
+        # and an error that cannot be unpickled kills the process pool it comes from.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigurationError(LlamaGuardError, ValueError):

@@ -6,6 +6,7 @@ long it was, not what was said.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -90,6 +91,15 @@ ConversationLike = str | Message | Sequence[Message | Mapping[str, Any]]
 """What `LlamaGuard.check` takes: a user's text, our messages, or OpenAI-style dicts."""
 
 
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+
+
 def as_conversation(value: ConversationLike) -> Conversation:
     """Read what a user may hand over as a conversation.
 
@@ -113,8 +123,7 @@ def as_conversation(value: ConversationLike) -> Conversation:
 def _as_message(item: Message | Mapping[str, Any]) -> Message:
     if isinstance(item, Message):
         return item
-    roles: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-    role = roles.get(str(item.get("role"))) if isinstance(item, Mapping) else None
+    role = _ROLES.get(str(item.get("role"))) if isinstance(item, Mapping) else None
     if role is None:
         msg = "each message needs a role: one of system, developer, user, assistant, tool"
         raise ConfigurationError(msg)
@@ -140,17 +149,28 @@ def _as_part(part: object) -> Part:
             return Text(text)
         case {"type": "image_url", "image_url": {"url": str(url)}} | {"type": "image_url", "image_url": str(url)}:
             return Image(url)
-        case {"type": str(kind)}:
+        case {"type": str(kind)} if kind.isidentifier():  # a word of the protocol, not somebody's text
             return Unjudgeable(kind)
         case _:
             return Unjudgeable(type(part).__name__)
 
 
 def _calls_of(calls: object) -> tuple[ToolCall, ...]:
-    if not isinstance(calls, Sequence):
+    if not calls:
         return ()
-    found = []
-    for call in calls:
-        function = call.get("function", {}) if isinstance(call, Mapping) else {}
-        found.append(ToolCall(str(call.get("id", "")), str(function.get("name", "")), str(function.get("arguments", ""))))
-    return tuple(found)
+    if isinstance(calls, Sequence) and not isinstance(calls, str):
+        return tuple(_as_call(call) for call in calls)
+    msg = "tool_calls is a list of calls"
+    raise ConfigurationError(msg)
+
+
+def _as_call(call: object) -> ToolCall:
+    match call:
+        case {"function": {"name": str(name), **rest}, **outer}:
+            arguments = rest.get("arguments") or ""
+            written = (
+                arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
+            )
+            return ToolCall(str(outer.get("id") or ""), name, written)
+    msg = "each of the tool_calls needs a function with a name and arguments"
+    raise ConfigurationError(msg)

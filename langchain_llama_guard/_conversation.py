@@ -1,0 +1,109 @@
+"""LangChain messages, as the conversation the guard judges.
+
+The rule is that nothing a reader could see goes unjudged: text, reasoning, tool calls with the arguments
+as they came, images. Content of a kind that the guard cannot read is marked as such, and what follows is
+the policy's choice; content of an unknown kind is judged as its JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, SystemMessage, ToolMessage
+
+from llama_guard_core.messages import Conversation, Image, Message, Part, Role, Text, ToolCall, Unjudgeable
+
+_UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document", "media"}
+_CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
+
+
+def conversation_of(messages: Sequence[BaseMessage]) -> Conversation:
+    """The messages in nobody's dialect."""
+    return tuple(message_of(message) for message in messages)
+
+
+def message_of(message: BaseMessage) -> Message:
+    """One message in nobody's dialect."""
+    if isinstance(message, AIMessage):
+        return Message("assistant", tuple(_assistant_parts(message)), tuple(_calls(message)))
+    return Message(_role(message), tuple(_parts(message.content)))
+
+
+def _role(message: BaseMessage) -> Role:
+    match message:
+        case SystemMessage():
+            return "system"
+        case ToolMessage():
+            return "tool"
+        case ChatMessage():
+            return _ROLES.get(message.role, "user")
+        case _:
+            return "user"
+
+
+def _assistant_parts(message: AIMessage) -> Iterable[Part]:
+    called = {call.id for call in _calls(message)}
+    content = message.content
+    if not isinstance(content, str):
+        content = [part for part in content if isinstance(part, str) or not _is_call(part, called)]
+    yield from _parts(content)
+    for kind in ("reasoning_content", "refusal"):
+        extra = message.additional_kwargs.get(kind)
+        if isinstance(extra, str) and extra:
+            yield Text(extra)
+
+
+def _is_call(part: Mapping[str, Any], called: set[str]) -> bool:
+    """Whether a content part says again what stands in the message's tool calls."""
+    return part.get("type") in _CALLS and (str(part.get("id") or part.get("call_id") or "") in called)
+
+
+def _calls(message: AIMessage) -> Iterable[ToolCall]:
+    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
+        # The fragments as they came: parsed arguments of a stream leave out what is not JSON yet.
+        for chunk in message.tool_call_chunks:
+            yield ToolCall(chunk["id"] or "", chunk["name"] or "", chunk["args"] or "")
+        return
+    for call in message.tool_calls:
+        yield ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False, default=str))
+    for broken in message.invalid_tool_calls:
+        yield ToolCall(broken["id"] or "", broken["name"] or "", broken["args"] or "")
+
+
+def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterable[Part]:
+    if isinstance(content, str):
+        yield Text(content)
+        return
+    for part in content:
+        yield from _part(part)
+
+
+def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:
+    match part:
+        case str(text) | {"type": "text" | "text-plain" | "input_text" | "output_text", "text": str(text)}:
+            yield Text(text)
+        case {"type": "reasoning", "reasoning": str(text)} | {"type": "thinking", "thinking": str(text)}:
+            yield Text(text)
+        case {"type": "refusal", "refusal": str(text)}:
+            yield Text(text)
+        case {"type": "image_url", "image_url": {"url": str(url)}} | {"type": "image_url", "image_url": str(url)}:
+            yield Image(url)
+        case {"type": "image", "url": str(url)} | {"type": "image", "source": {"type": "url", "url": str(url)}}:
+            yield Image(url)
+        case {"type": "image", "base64": str(data), "mime_type": str(kind)}:
+            yield Image(f"data:{kind};base64,{data}")
+        case {"type": "image", "source_type": "base64", "data": str(data), "mime_type": str(kind)}:
+            yield Image(f"data:{kind};base64,{data}")
+        case {"type": "image", "source": {"type": "base64", "media_type": str(kind), "data": str(data)}}:
+            yield Image(f"data:{kind};base64,{data}")
+        case {"type": "image"}:
+            yield Unjudgeable("an image that is stored elsewhere")
+        case {"type": str(kind)} if kind in _UNREADABLE:
+            yield Unjudgeable(kind)
+        case {"type": "tool_result", "content": inner} if isinstance(inner, (str, list)):
+            yield from _parts(inner)
+        case _:
+            yield Text(json.dumps(part, ensure_ascii=False, default=str))

@@ -1,0 +1,172 @@
+"""A chat model's `_generate` and `_stream`, guarded from inside: below LangChain's callbacks.
+
+What is withheld here has been seen by no callback, no event stream and no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
+from typing import Any, TypeVar
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
+
+from langchain_llama_guard._content_blocks import MODEL_PROVIDER
+from langchain_llama_guard._conversation import conversation_of, message_of
+from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
+from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, screen_prompt
+from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.messages import Conversation, Message
+
+METADATA_KEY = "llama_guard"
+"""Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
+
+G = TypeVar("G", bound=ChatGeneration)
+Chunks = Generator[ChatGenerationChunk, None, None]
+AsyncChunks = AsyncGenerator[ChatGenerationChunk, None]
+
+
+def generate(guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], ChatResult]) -> ChatResult:
+    """Judge the prompt, call the model, judge each of its alternatives."""
+    flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
+    return _result(run(flow, guard.judge, call))
+
+
+async def agenerate(
+    guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], Awaitable[ChatResult]]
+) -> ChatResult:
+    """Judge the prompt, call the model, judge each of its alternatives."""
+    flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
+    return _result(await arun(flow, guard.ajudge, call))
+
+
+def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], Chunks]) -> Chunks:
+    """Judge the prompt, open the model's stream, show of it what a verdict covers."""
+    held = _HeldReply(guard, conversation_of(messages))
+    if refused := held.after_prompt(run(held.prompt_flow(), guard.judge)):
+        yield refused
+        return
+    with closing(guard_stream(held.machine, open_stream(), guard.judge)) as events:
+        for event in events:
+            yield from held.shown(event)
+
+
+async def astream(
+    guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], AsyncChunks]
+) -> AsyncChunks:
+    """Judge the prompt, open the model's stream, show of it what a verdict covers."""
+    held = _HeldReply(guard, conversation_of(messages))
+    if refused := held.after_prompt(await arun(held.prompt_flow(), guard.ajudge)):
+        yield refused
+        return
+    async with aclosing(aguard_stream(held.machine, open_stream(), guard.ajudge)) as events:
+        async for event in events:
+            for chunk in held.shown(event):
+                yield chunk
+
+
+class _HeldReply:
+    """One streamed reply on its way: what has come, and what has been decided."""
+
+    def __init__(self, guard: LlamaGuard, conversation: Conversation) -> None:
+        self._guard = guard
+        self._conversation = conversation
+        self._whole: ChatGenerationChunk | None = None
+        self._records: list[dict[str, Any]] = []
+        self.machine = StreamGuard[ChatGenerationChunk](guard.policy, conversation, self._read)
+
+    def prompt_flow(self) -> Flow[Allow | Refuse]:
+        """The judging of the prompt."""
+        return screen_prompt(self._guard.policy, self._conversation)
+
+    def after_prompt(self, decision: Allow | Refuse) -> ChatGenerationChunk | None:
+        """The refusal to show, if the prompt may not be answered."""
+        self._records = records(decision)
+        return _refusal_chunk(decision, self._records, None) if isinstance(decision, Refuse) else None
+
+    def shown(self, event: Release[ChatGenerationChunk] | Halted) -> Iterator[ChatGenerationChunk]:
+        """The chunks to show; the last of them says what was decided."""
+        self._records += records(event.decision)
+        if isinstance(event, Halted):
+            yield _refusal_chunk(event.decision, self._records, self._whole)
+            return
+        *before, last = event.chunks or (None,)
+        yield from before
+        if last is not None:
+            yield _with_records(last, self._records)
+            self._records = []
+
+    def _read(self, chunks: Sequence[ChatGenerationChunk]) -> Message:
+        self._whole = merge_chat_generation_chunks(list(chunks))
+        return message_of(self._whole.message) if self._whole else Message("assistant")
+
+
+def _alternatives(result: ChatResult) -> list[Message]:
+    return [message_of(generation.message) for generation in result.generations]
+
+
+def _result(guarded: GuardedReply[ChatResult]) -> ChatResult:
+    before = records(guarded.prompt)
+    if isinstance(guarded.prompt, Refuse) or guarded.reply is None:
+        refused = refusal_message(guarded.prompt, before, None)
+        return ChatResult(generations=[ChatGeneration(message=refused)])
+    generations = [
+        _generation(generation, decision, before + records(decision))
+        for generation, decision in zip(guarded.reply.generations, guarded.decisions, strict=True)
+    ]
+    return ChatResult(generations=generations, llm_output=guarded.reply.llm_output)
+
+
+def _generation(generation: ChatGeneration, decision: Allow | Refuse, decided: list[dict[str, Any]]) -> ChatGeneration:
+    if isinstance(decision, Refuse):
+        return ChatGeneration(message=refusal_message(decision, decided, generation.message))
+    return _with_records(generation, decided)
+
+
+def records(decision: Allow | Refuse) -> list[dict[str, Any]]:
+    """What was decided, if anything was: nothing to judge leaves no record."""
+    judged = decision.verdict is not None or decision.error is not None
+    return [decision_record(decision)] if judged else []
+
+
+def refusal_message(
+    decision: Allow | Refuse, decided: list[dict[str, Any]], instead_of: BaseMessage | None
+) -> AIMessage:
+    """The refusal, in the place of a reply: same id, same usage, nothing else of it."""
+    usage = instead_of.usage_metadata if isinstance(instead_of, AIMessage) else None
+    metadata = _refusal_metadata(decided, instead_of)
+    text = decision.text if isinstance(decision, Refuse) else ""
+    return AIMessage(content=text, response_metadata=metadata, usage_metadata=usage, id=instead_of and instead_of.id)
+
+
+def _refusal_chunk(
+    decision: Refuse, decided: list[dict[str, Any]], instead_of: ChatGenerationChunk | None
+) -> ChatGenerationChunk:
+    whole = refusal_message(decision, decided, instead_of.message if instead_of else None)
+    chunk = AIMessageChunk(
+        content=whole.content,
+        response_metadata=whole.response_metadata,
+        usage_metadata=whole.usage_metadata,
+        id=whole.id,
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=chunk)
+
+
+def _refusal_metadata(decided: list[dict[str, Any]], instead_of: BaseMessage | None) -> dict[str, Any]:
+    told = instead_of.response_metadata if instead_of else {}
+    kept = {key: told[key] for key in ("model_name", "id", "provider", "cost", "created") if key in told}
+    return {**kept, "model_provider": MODEL_PROVIDER, "finish_reason": "content_filter", METADATA_KEY: decided}
+
+
+def _with_records(generation: G, decided: list[dict[str, Any]]) -> G:
+    """The same generation or chunk with a copied message that says what was decided."""
+    if not decided:
+        return generation
+    metadata = {**generation.message.response_metadata, METADATA_KEY: decided}
+    message = generation.message.model_copy(update={"response_metadata": metadata})
+    return generation.model_copy(update={"message": message})

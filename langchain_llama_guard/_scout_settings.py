@@ -1,0 +1,151 @@
+"""The settings of `ChatLlamaScout`, and the clients and requests that are made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
+from typing_extensions import Self
+
+import llama_guard_core
+from langchain_llama_guard._wire_messages import wire_messages
+from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.provider.client import AsyncChatClient, ChatClient
+from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.hosts import host_for
+from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
+
+
+class ScoutSettings(BaseChatModel):
+    """What can be set about Scout. `ChatLlamaScout` adds what LangChain asks of a chat model."""
+
+    model_config = ConfigDict(populate_by_name=True, arbitrary_types_allowed=True)
+
+    model_name: str = Field(default="meta-llama/llama-4-scout", alias="model")
+    """The model's id at the host."""
+    variant: ModelVariant | None = None
+    """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
+    api_key: SecretStr | None = None
+    """The host's key. Left out, it is read from `OPENROUTER_API_KEY`, for OpenRouter only."""
+    base_url: str | None = None
+    """Any other OpenAI-compatible host, up to and including its `/v1`."""
+    guard: SkipValidation[LlamaGuard | None] = None
+    """What judges prompts and replies. Nothing is judged without it."""
+    request_timeout: SkipValidation[float | Timeouts | None] = Field(default=120.0, alias="timeout")
+    """Seconds for a whole answer; in a stream, for the next piece of it. Or `Timeouts`."""
+    max_retries: int = Field(default=2, ge=0)
+    """Further attempts after a failure that may pass; 0 for none. None after a stream has begun."""
+    temperature: float | None = None
+    max_tokens: int | None = 4096
+    """The most tokens to write. OpenRouter reserves credit for the model's maximum where it is `None`."""
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    streaming: bool = False
+    """Whether `invoke` streams, too."""
+    routing: ProviderRouting | None = None
+    """Which of OpenRouter's providers may answer."""
+    attribution: Attribution | None = None
+    """What to name your application to OpenRouter."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request."""
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Sent with every request, in place of ours where they have the same name."""
+    http_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` of yours for sync calls. You close it."""
+    http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` of yours for async calls. You close it."""
+
+    _client: ChatClient | None = PrivateAttr(default=None)
+    _async_client: AsyncChatClient | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _read_key_and_version(self) -> Self:
+        if self.api_key is None:
+            variable = host_for(self.base_url).api_key_env
+            found = os.environ.get(variable) if variable else None
+            # Written past the setter: an assignment would count as a field the user has set.
+            object.__setattr__(self, "api_key", SecretStr(found) if found else None)
+        self._add_version("llama-guardrails", llama_guard_core.__version__)
+        return self
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        guard = {"guard": repr(self.guard)} if self.guard else {}
+        return {"base_url": host_for(self.base_url).base_url, **self._settings, **guard}
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """The settings as fields of a request; what is not set is not sent."""
+        names = (
+            "temperature", "max_tokens", "top_p", "top_k", "min_p", "frequency_penalty",
+            "presence_penalty", "repetition_penalty", "seed", "stop",
+        )  # fmt: skip
+        settings = {
+            "model": with_variant(self.model_name, self.variant),
+            **{name: getattr(self, name) for name in names},
+        }
+        if self.routing:
+            settings["provider"] = self.routing.as_request()
+        return given({**settings, **self.model_kwargs})
+
+    def close(self) -> None:
+        """Close the connections for sync calls. The next call opens new ones."""
+        if self._client:
+            self._client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections for async calls. The next call opens new ones."""
+        if self._async_client:
+            await self._async_client.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _request(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        for_this_call = {key: value for key, value in kwargs.items() if key != "stream"}
+        if stop:
+            for_this_call["stop"] = stop
+        return {"messages": wire_messages(messages), **self._settings, **given(for_this_call)}
+
+    def _connection(self) -> Connection:
+        headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
+        return Connection(
+            base_url=self.base_url,
+            api_key=self.api_key,
+            timeout=self.request_timeout,
+            max_retries=self.max_retries,
+            default_headers=headers,
+        )
+
+    def _sync(self) -> ChatClient:
+        self._client = self._client or ChatClient(self._connection(), http_client=self.http_client)
+        return self._client
+
+    def _async(self) -> AsyncChatClient:
+        client = self._async_client or AsyncChatClient(self._connection(), http_client=self.http_async_client)
+        self._async_client = client
+        return client
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """What is set. Some hosts refuse `null` and empty lists, such as `"tools": []`."""
+    return {name: value for name, value in settings.items() if value is not None and value != []}

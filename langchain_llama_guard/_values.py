@@ -1,0 +1,148 @@
+"""What goes into and comes out of a chain, as what the guard judges; and a refusal in its form."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from pydantic import BaseModel
+
+from langchain_llama_guard._conversation import conversation_of, message_of
+from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.messages import Conversation, Message, Text, assistant, user
+
+
+def conversation_in(value: Any, key: str | None = None) -> Conversation:
+    """What the input of a chain says, as a conversation that ends with the user.
+
+    Args:
+        value: a text, a message, messages in any form LangChain takes, a prompt value, or a mapping of a
+            prompt's variables.
+        key: where in a mapping the user's words are. Left out, all of it is judged: messages as the turns they
+            are, everything else together as the user's last turn.
+
+    Raises:
+        ConfigurationError: if `key` is given and not there.
+    """
+    if key is not None:
+        value = _at(value, key)
+    match value:
+        case str():
+            return (user(value),)
+        case PromptValue():
+            return conversation_of(value.to_messages())
+        case BaseMessage():
+            return (message_of(value),)
+        case list() | tuple() if _are_messages(value):
+            return conversation_of(convert_to_messages(value))
+        case Mapping():
+            return _of_variables(value.values())
+        case _:
+            return (user(text_of(value)),)
+
+
+def _of_variables(values: Iterable[Any]) -> Conversation:
+    turns: list[Message] = []
+    said: list[str] = []
+    for value in values:
+        if isinstance(value, (BaseMessage, PromptValue)) or _are_messages(value):
+            turns += conversation_in(value)
+        elif text := text_of(value):
+            said.append(text)
+    return (*turns, user("\n\n".join(said))) if said else tuple(turns)
+
+
+def reply_in(value: Any, key: str | None = None) -> Message:
+    """What the output of a chain says, as the assistant's turn.
+
+    Args:
+        value: a text, a message, or anything else, of which all text is judged.
+        key: where in a mapping the reply is. Left out, all of it is judged.
+
+    Raises:
+        ConfigurationError: if `key` is given and not there.
+    """
+    value = value if key is None else _at(value, key)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, BaseMessage) for item in value):
+        value = value[-1]
+    if isinstance(value, BaseMessage):
+        message = message_of(value)
+        return Message("assistant", message.parts, message.tool_calls)
+    return assistant(text_of(value))
+
+
+def _at(value: Any, key: str) -> Any:
+    if not isinstance(value, Mapping) or key not in value:
+        msg = f"there is no {key!r} to judge in a {type(value).__name__}: set input_key and output_key to what is there"
+        raise ConfigurationError(msg)
+    return value[key]
+
+
+def _are_messages(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    return all(isinstance(item, BaseMessage) for item in value) or all(_is_dict_message(item) for item in value)
+
+
+def _is_dict_message(item: Any) -> bool:
+    if isinstance(item, Mapping):
+        return "role" in item and "content" in item
+    return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)  # noqa: PLR2004
+
+
+def text_of(value: Any) -> str:
+    """All text in a value: what a reader would see of it, at any depth."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case BaseMessage():
+            message = message_of(value)
+            calls = [f"{call.name} {call.arguments}" for call in message.tool_calls]
+            return "\n".join(filter(None, [*(part.text for part in message.parts if isinstance(part, Text)), *calls]))
+        case Document():
+            return value.page_content
+        case BaseModel():
+            return value.model_dump_json()
+        case list() | tuple() | set() | frozenset():
+            return "\n".join(filter(None, map(text_of, value)))
+        case Mapping():
+            return "\n".join(f"{name}: {text}" for name, item in value.items() if (text := text_of(item)))
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return json.dumps(dataclasses.asdict(value), ensure_ascii=False, default=str)
+        case _:
+            return str(value)
+
+
+def refusal_like(text: str, example: Any, key: str | None = None) -> Any:
+    """A refusal in the form of a chain's output, or `None` if it has no such form.
+
+    Args:
+        text: the refusal.
+        example: an output of the chain, or the type its outputs have.
+        key: where in a mapping the reply is.
+    """
+    if key is not None:
+        inner = refusal_like(text, example[key]) if isinstance(example, Mapping) and key in example else text
+        return None if inner is None else {key: inner}
+    if isinstance(example, str) or example is str:
+        return text
+    if isinstance(example, AIMessageChunk):
+        return AIMessageChunk(content=text, id=example.id, chunk_position="last")
+    if isinstance(example, BaseMessage):
+        return AIMessage(content=text, id=example.id)
+    if isinstance(example, Sequence) and example and isinstance(example[-1], BaseMessage):
+        return [AIMessage(content=text, id=example[-1].id)]
+    return AIMessage(content=text) if _is_message_type(example) else None
+
+
+def _is_message_type(kind: Any) -> bool:
+    if isinstance(kind, type):
+        return issubclass(kind, BaseMessage)
+    return any(_is_message_type(part) for part in getattr(kind, "__args__", ()) if isinstance(part, type))

@@ -1,0 +1,220 @@
+"""`guarded`: somebody's chat model or chain, with its prompts and replies judged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
+from langchain_core.runnables.utils import aadd, add
+
+from langchain_llama_guard._decision_events import aannounce, announce
+from langchain_llama_guard._guarded_runs import GuardedRun, refusals
+from langchain_llama_guard.guarded_chat_models import GuardedChatModel
+from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
+from llama_guard_core.guardrail.policy import Refuse
+from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
+from llama_guard_core.guardrail.stream_guard import Halted
+
+RefuseWith = Callable[[Refuse], Any]
+
+
+def guarded(
+    runnable: RunnableLike[Any, Any],
+    guard: LlamaGuard,
+    *,
+    input_key: str | None = None,
+    output_key: str | None = None,
+    refuse_with: RefuseWith | None = None,
+) -> Runnable[Any, Any]:
+    """A chat model or a chain with its input and its output judged.
+
+    A chat model, with or without tools bound to it, becomes a `GuardedChatModel`: use it wherever the model was
+    used. Anything else becomes a `GuardedRunnable` with the same input and output.
+
+    Args:
+        runnable: a chat model, a chain, or whatever LangChain can make one of.
+        guard: what judges it, with the policy for what follows.
+        input_key: where in a chain's input mapping the user's words are. Left out, all of the input is
+            judged together; name the question where the input also holds long retrieved passages.
+        output_key: where in a chain's output mapping the reply is. Left out, all of the output is judged.
+        refuse_with: makes the chain's output from a refusal, for chains whose output is neither text nor
+            messages. Without it such a chain raises.
+
+    Raises:
+        TypeError: for keys or `refuse_with` beside a chat model, which has one form of input and output.
+    """
+    thing: Runnable[Any, Any] = coerce_to_runnable(runnable)
+    model = thing.bound if isinstance(thing, RunnableBinding) else thing
+    if not isinstance(model, BaseChatModel):
+        return GuardedRunnable(thing, guard, input_key=input_key, output_key=output_key, refuse_with=refuse_with)
+    if input_key or output_key or refuse_with:
+        msg = "input_key, output_key and refuse_with are for chains; a chat model takes and gives messages"
+        raise TypeError(msg)
+    guarded_model = GuardedChatModel(model=model, guard=guard)
+    return thing.model_copy(update={"bound": guarded_model}) if isinstance(thing, RunnableBinding) else guarded_model
+
+
+class GuardedRunnable(Runnable[Any, Any]):
+    """A chain whose input is judged before it runs and whose output is judged before it is seen.
+
+    While the chain runs, its callbacks are withheld; they are told what happened once the output may be seen,
+    and never if it may not. The output comes whole: a stream is held until its verdict. An exception of the chain
+    is output too: an output parser puts into it what the model wrote. It is judged, and replaced by
+    `UnsafeContent` or `GuardUnavailable` if it may not be seen.
+
+    What was decided is told as a custom event named `llama_guard`.
+
+    It does not guard what happens inside: tools the chain calls and passages it retrieves are seen by it
+    unjudged.
+    """
+
+    def __init__(
+        self,
+        bound: Runnable[Any, Any],
+        guard: LlamaGuard,
+        *,
+        input_key: str | None = None,
+        output_key: str | None = None,
+        refuse_with: RefuseWith | None = None,
+    ) -> None:
+        self.bound = bound
+        self.guard = guard
+        self.input_key = input_key
+        self.output_key = output_key
+        self.refuse_with = refuse_with
+
+    @property
+    def InputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """The chain's own."""
+        return self.bound.InputType
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """The chain's own."""
+        return self.bound.OutputType
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """The name runs are traced by."""
+        return super().get_name(suffix, name=name or f"Guarded{self.bound.get_name()}")
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Judge the input, run the chain, judge its output."""
+        return self._call_with_config(self._invoke, input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Judge the input, run the chain, judge its output."""
+        return await self._acall_with_config(self._ainvoke, input, config, **kwargs)
+
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """Judge the input, then show the chain's pieces once a verdict covers them."""
+        yield from self.transform(iter([input]), config, **kwargs)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Judge the input, then show the chain's pieces once a verdict covers them."""
+
+        async def once() -> AsyncIterator[Any]:
+            yield input
+
+        async for piece in self.atransform(once(), config, **kwargs):
+            yield piece
+
+    def transform(self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        """As `stream`, in the middle of a chain: waits for the whole input."""
+        yield from self._transform_stream_with_config(input, self._transform, config, **kwargs)
+
+    async def atransform(
+        self,
+        input: AsyncIterator[Any],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """As `astream`, in the middle of a chain: waits for the whole input."""
+        async for piece in self._atransform_stream_with_config(input, self._atransform, config, **kwargs):
+            yield piece
+
+    def _invoke(
+        self, value: Any, run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
+    ) -> Any:
+        held = GuardedRun(self, value, run_manager, config)
+
+        def call() -> Any:
+            try:
+                with held.watching():
+                    return self.bound.invoke(value, held.config, **kwargs)
+            except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+                return held.failed(error)
+
+        outcome = run(guarded_call(self.guard.policy, held.conversation, held.read), self.guard.judge, call)
+        announce([outcome.prompt, *outcome.decisions], run_manager)
+        if held.events and not refusals(outcome):
+            held.events.release()
+        return held.result(outcome)
+
+    async def _ainvoke(
+        self, value: Any, run_manager: AsyncCallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
+    ) -> Any:
+        held = GuardedRun(self, value, run_manager, config)
+
+        async def call() -> Any:
+            try:
+                with held.watching():
+                    return await self.bound.ainvoke(value, held.config, **kwargs)
+            except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+                return held.failed(error)
+
+        outcome = await arun(guarded_call(self.guard.policy, held.conversation, held.read), self.guard.ajudge, call)
+        await aannounce([outcome.prompt, *outcome.decisions], run_manager)
+        if held.events and not refusals(outcome):
+            await held.events.arelease()
+        return held.result(outcome)
+
+    def _transform(
+        self, pieces: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[Any]:
+        held = GuardedRun(self, add(pieces), run_manager, config)
+        prompt = run(screen_prompt(self.guard.policy, held.conversation), self.guard.judge)
+        announce([prompt], run_manager)
+        if isinstance(prompt, Refuse):
+            yield held.refusal(prompt)
+            return
+        source = held.source(kwargs)
+        with closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
+            for event in events:
+                announce([event.decision], run_manager)
+                if isinstance(event, Halted):
+                    yield held.refusal(event.decision)
+                    return
+                if held.events:
+                    held.events.release()
+                yield from held.shown(event.chunks)
+
+    async def _atransform(
+        self,
+        pieces: AsyncIterator[Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        held = GuardedRun(self, await aadd(pieces), run_manager, config)
+        prompt = await arun(screen_prompt(self.guard.policy, held.conversation), self.guard.ajudge)
+        await aannounce([prompt], run_manager)
+        if isinstance(prompt, Refuse):
+            yield held.refusal(prompt)
+            return
+        source = held.asource(kwargs)
+        async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
+            async for event in events:
+                await aannounce([event.decision], run_manager)
+                if isinstance(event, Halted):
+                    yield held.refusal(event.decision)
+                    return
+                if held.events:
+                    await held.events.arelease()
+                for piece in held.shown(event.chunks):
+                    yield piece

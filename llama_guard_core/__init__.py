@@ -1,0 +1,59 @@
+"""What the LangChain half and the LlamaIndex half share: the guard, its policy, its verdicts, the client.
+
+Import from your framework's package; these are the same objects. This package is for programs that use
+neither framework. It is not made by Meta.
+"""
+
+from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    GuardUnavailable,
+    LlamaGuardError,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    RequestRejected,
+    UnexpectedResponse,
+    UnreadableVerdict,
+    UnsafeContent,
+)
+from llama_guard_core.guardrail.hazards import HazardCategory
+from llama_guard_core.guardrail.policy import Policy, StageRules
+from llama_guard_core.guardrail.verdict import Stage, Verdict
+from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCall
+from llama_guard_core.provider.connection import Timeouts
+from llama_guard_core.provider.routing import Attribution, ProviderRouting
+from llama_guard_core.usage import Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attribution",
+    "AuthenticationFailed",
+    "ConfigurationError",
+    "Conversation",
+    "GuardUnavailable",
+    "HazardCategory",
+    "Image",
+    "LlamaGuard",
+    "LlamaGuardError",
+    "Message",
+    "Policy",
+    "ProviderError",
+    "ProviderRouting",
+    "ProviderUnavailable",
+    "RateLimited",
+    "RequestRejected",
+    "Stage",
+    "StageRules",
+    "Text",
+    "Timeouts",
+    "ToolCall",
+    "UnexpectedResponse",
+    "UnreadableVerdict",
+    "UnsafeContent",
+    "Usage",
+    "Verdict",
+    "__version__",
+]

@@ -1,0 +1,125 @@
+"""The two shells: they carry out what the flows and the stream guard decide, with and without `await`.
+
+`run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`; `guard_stream` and
+`aguard_stream` drive a `StreamGuard`. They know neither Llama Guard nor a framework: a check is a function
+from a question to a verdict, a model is a function, a stream is an iterator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any, TypeVar, cast
+
+from llama_guard_core.errors import GuardUnavailable
+from llama_guard_core.guardrail.policy import Raise
+from llama_guard_core.guardrail.screening import Check, Effect, Flow
+from llama_guard_core.guardrail.stream_guard import Finished, Halted, NeedChunk, NeedVerdict, Release, StreamGuard
+from llama_guard_core.guardrail.verdict import Verdict
+
+C = TypeVar("C")
+T = TypeVar("T")
+Asks = Callable[[Check], Verdict]
+AsksAsync = Callable[[Check], Awaitable[Verdict]]
+
+
+def run(flow: Flow[T], check: Asks, call: Callable[[], Any] | None = None) -> T:
+    """Carry out a flow.
+
+    Args:
+        flow: what is to be done.
+        check: puts one question to the guard.
+        call: calls the model under guard, for flows that do.
+    """
+    step: Callable[[Any], Effect] = flow.send
+    outcome: object = None
+    while True:
+        try:
+            effect = step(outcome)
+        except StopIteration as returned:
+            return cast("T", returned.value)
+        try:
+            outcome = check(effect) if isinstance(effect, Check) else _told(call)()
+            step = flow.send
+        except GuardUnavailable as error:
+            outcome, step = error, flow.throw
+
+
+async def arun(flow: Flow[T], check: AsksAsync, call: Callable[[], Awaitable[Any]] | None = None) -> T:
+    """Carry out a flow, awaiting each step; see `run`."""
+    step: Callable[[Any], Effect] = flow.send
+    outcome: object = None
+    while True:
+        try:
+            effect = step(outcome)
+        except StopIteration as returned:
+            return cast("T", returned.value)
+        try:
+            outcome = await (check(effect) if isinstance(effect, Check) else _told(call)())
+            step = flow.send
+        except GuardUnavailable as error:
+            outcome, step = error, flow.throw
+
+
+def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Generator[Release[C] | Halted]:
+    """Carry out a stream guard over a source, which is closed however this ends.
+
+    Yields:
+        `Release` for chunks that may be shown; at most one `Halted`, last, with a refusal.
+
+    Raises:
+        UnsafeContent: the reply is unsafe, and the policy says raise.
+        GuardUnavailable: no verdict could be had, and the policy says raise.
+    """
+    try:
+        while not isinstance(event := guard.next_event(), Finished | Halted):
+            match event:
+                case NeedChunk():
+                    guard.receive(next(source, None))
+                case NeedVerdict(question):
+                    try:
+                        guard.judge(check(question))
+                    except GuardUnavailable as error:
+                        guard.cannot_judge(error)
+                case Release():
+                    yield event
+    finally:
+        if close := getattr(source, "close", None):
+            close()
+    if isinstance(event, Halted):
+        yield _refusing(event)
+
+
+async def aguard_stream(
+    guard: StreamGuard[C], source: AsyncIterator[C], check: AsksAsync
+) -> AsyncGenerator[Release[C] | Halted]:
+    """Carry out a stream guard over an async source; see `guard_stream`."""
+    try:
+        while not isinstance(event := guard.next_event(), Finished | Halted):
+            match event:
+                case NeedChunk():
+                    guard.receive(await anext(source, None))
+                case NeedVerdict(question):
+                    try:
+                        guard.judge(await check(question))
+                    except GuardUnavailable as error:
+                        guard.cannot_judge(error)
+                case Release():
+                    yield event
+    finally:
+        if close := getattr(source, "aclose", None):
+            await close()
+    if isinstance(event, Halted):
+        yield _refusing(event)
+
+
+def _refusing(event: Halted) -> Halted:
+    if isinstance(event.decision, Raise):
+        raise event.decision.error
+    return event
+
+
+def _told(call: Callable[[], T] | None) -> Callable[[], T]:
+    if call is None:
+        msg = "this flow calls a model, and none was given"
+        raise TypeError(msg)
+    return call

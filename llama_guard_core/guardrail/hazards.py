@@ -1,0 +1,150 @@
+"""The hazards Llama Guard looks for. The same code means different things in different versions.
+
+Names are those of Meta's model cards (Llama Guard 1 and 2) and of the MLCommons taxonomy that
+Llama Guard 3 and 4 use. None of them has a category for insults, spam, jailbreaks or prompt
+injection: a safe verdict says nothing about those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from llama_guard_core.errors import ConfigurationError
+
+LlamaGuardVersion = Literal[1, 2, 3, 4]
+
+_NAMES: Mapping[LlamaGuardVersion, tuple[str, ...]] = {
+    1: (
+        "Violence and Hate",
+        "Sexual Content",
+        "Criminal Planning",
+        "Guns and Illegal Weapons",
+        "Regulated or Controlled Substances",
+        "Self-Harm",
+    ),
+    2: (
+        "Violent Crimes",
+        "Non-Violent Crimes",
+        "Sex-Related Crimes",
+        "Child Sexual Exploitation",
+        "Specialized Advice",
+        "Privacy",
+        "Intellectual Property",
+        "Indiscriminate Weapons",
+        "Hate",
+        "Suicide & Self-Harm",
+        "Sexual Content",
+    ),
+    3: (
+        "Violent Crimes",
+        "Non-Violent Crimes",
+        "Sex-Related Crimes",
+        "Child Sexual Exploitation",
+        "Defamation",
+        "Specialized Advice",
+        "Privacy",
+        "Intellectual Property",
+        "Indiscriminate Weapons",
+        "Hate",
+        "Suicide & Self-Harm",
+        "Sexual Content",
+        "Elections",
+        "Code Interpreter Abuse",
+    ),
+}
+_VERSIONED = re.compile(r"llama-?guard-?([1-4])(?![\d.]*b)", re.IGNORECASE)
+_FIRST_VERSION = re.compile(r"llama-?guard-?7b", re.IGNORECASE)
+_SMALL = re.compile(r"(?<![a-z\d.])11?b(?![a-z\d])", re.IGNORECASE)
+_CODE = re.compile(r"[SO]\d{1,2}\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class HazardCategory:
+    """One hazard of the taxonomy.
+
+    Attributes:
+        code: as Llama Guard writes it, `"S9"`.
+        name: as the model card writes it, `"Indiscriminate Weapons"`; `"Unknown hazard"` for a code
+            that this version of Llama Guard does not define. An unknown hazard is still a hazard.
+        version: the version of Llama Guard whose taxonomy this is.
+    """
+
+    code: str
+    name: str
+    version: LlamaGuardVersion
+
+    @property
+    def known(self) -> bool:
+        """Whether this version's taxonomy defines the code."""
+        return self.name != _UNKNOWN
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}"
+
+
+_UNKNOWN = "Unknown hazard"
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The hazards one version of Llama Guard was trained on."""
+
+    version: LlamaGuardVersion
+    categories: tuple[HazardCategory, ...]
+
+    @classmethod
+    def of(cls, version: LlamaGuardVersion, *, text_and_code: bool = True) -> Taxonomy:
+        """The taxonomy of a version.
+
+        Args:
+            version: 1, 2, 3 or 4.
+            text_and_code: false for the Llama Guard 3 models 1B and 11B-Vision, which stop at S13.
+        """
+        letter = "O" if version == 1 else "S"
+        names = _NAMES[3 if version == 4 else version]  # noqa: PLR2004 - version 4 kept version 3's taxonomy
+        if not text_and_code:
+            names = names[:13]
+        return cls(version, tuple(HazardCategory(f"{letter}{n}", name, version) for n, name in enumerate(names, 1)))
+
+    @classmethod
+    def for_model(cls, model: str, version: LlamaGuardVersion | None = None) -> Taxonomy:
+        """The taxonomy of a model, told by its id on any host.
+
+        Args:
+            model: such as `meta-llama/llama-guard-4-12b`, `llama-guard3:1b` or `LlamaGuard-7b`.
+            version: says it where the id does not.
+
+        Raises:
+            ConfigurationError: if neither says which version it is.
+        """
+        found = _VERSIONED.search(model)
+        told = version or (int(found[1]) if found else 1 if _FIRST_VERSION.search(model) else None)
+        if told not in (1, 2, 3, 4):
+            msg = f"model {model!r} does not say which Llama Guard it is: pass version=4 (or 1, 2, 3)"
+            raise ConfigurationError(msg)
+        small = told == 3 and _SMALL.search(model) is not None  # noqa: PLR2004 - only version 3 has small models
+        return cls.of(cast("LlamaGuardVersion", told), text_and_code=not small)
+
+    def category(self, code: str) -> HazardCategory:
+        """The category of a code, known or not."""
+        code = code.upper()
+        for category in self.categories:
+            if category.code == code:
+                return category
+        return HazardCategory(code, _UNKNOWN, self.version)
+
+    def defines(self, hazard: str) -> bool:
+        """Whether `hazard`, a code or a name, is one of these categories."""
+        return any(hazard in (category.code, category.name) for category in self.categories)
+
+
+HAZARD_NAMES = frozenset(name for names in _NAMES.values() for name in names)
+"""Every hazard name of every version, to tell a misspelt one by."""
+
+
+def is_hazard(text: str) -> bool:
+    """Whether `text` could be a hazard of some version: a code's form, or a name."""
+    return _CODE.match(text) is not None or text in HAZARD_NAMES

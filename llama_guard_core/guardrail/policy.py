@@ -1,0 +1,264 @@
+"""What is judged, what follows from a verdict, and what follows when none can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnsafeContent
+from llama_guard_core.guardrail.hazards import HazardCategory, Taxonomy, is_hazard
+from llama_guard_core.guardrail.verdict import Stage, Verdict
+
+HazardAction = Literal["block", "flag", "ignore"]
+Mode = Literal["enforce", "monitor"]
+OnUnsafe = Literal["refuse", "raise"]
+OnNoVerdict = Literal["refuse", "raise", "allow"]
+Refusal = str | Callable[[Verdict], str]
+
+DEFAULT_REFUSAL = "I can't help with that."
+DEFAULT_APOLOGY = "I can't answer right now: a safety check could not be completed. Please try again later."
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The text may pass.
+
+    Attributes:
+        stage: what was judged.
+        verdict: what was said of it; `None` if it was not judged or could not be.
+        flagged: hazards that were named and, by the policy, let through.
+        overruled: true where monitor mode let pass what enforce mode would have refused.
+        error: why there is no verdict, where the policy lets unjudged text pass.
+    """
+
+    stage: Stage
+    verdict: Verdict | None = None
+    flagged: tuple[HazardCategory, ...] = ()
+    overruled: bool = False
+    error: GuardUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The text may not pass; `text` is shown in its place.
+
+    Attributes:
+        stage: what was judged.
+        text: the refusal.
+        verdict: what was said of it; `None` if no verdict could be had.
+        error: why there is no verdict.
+    """
+
+    stage: Stage
+    text: str
+    verdict: Verdict | None = None
+    error: GuardUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """The text may not pass, and the policy asks for an exception."""
+
+    stage: Stage
+    error: UnsafeContent | GuardUnavailable
+
+
+Decision = Allow | Refuse | Raise
+
+
+def decision_record(decision: Allow | Refuse) -> dict[str, Any]:
+    """A decision as plain JSON values for metadata and traces; it holds no judged text."""
+    record: dict[str, Any] = {
+        "action": "allow" if isinstance(decision, Allow) else "refuse",
+        "stage": decision.stage.value,
+        "verdict": None if decision.verdict is None else decision.verdict.as_dict(),
+        "no_verdict": decision.error.reason if decision.error else None,
+    }
+    if isinstance(decision, Allow):
+        record["flagged"] = [category.code for category in decision.flagged]
+        record["overruled"] = decision.overruled
+    return record
+
+
+def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, HazardAction]:
+    for hazard in hazards:
+        if not is_hazard(hazard):
+            msg = f"{hazard!r} is no hazard: write a code such as 'S9' or a name such as 'Indiscriminate Weapons'"
+            raise ValueError(msg)
+    return hazards
+
+
+Hazards = Annotated[Mapping[str, HazardAction], AfterValidator(_checked_hazards)]
+
+
+class StageRules(BaseModel):
+    """What a policy says differently for one stage. Whatever is left out is as in the policy.
+
+    Attributes:
+        hazards: what follows per hazard at this stage, merged over the policy's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hazards: Hazards = Field(default_factory=dict)
+    mode: Mode | None = None
+    refusal: Refusal | None = None
+    apology: str | None = None
+    on_unsafe: OnUnsafe | None = None
+    on_no_verdict: OnNoVerdict | None = None
+
+
+class Policy(BaseModel):
+    """What is judged and what follows. Frozen, checked as a whole when made.
+
+    Attributes:
+        stages: what is judged: `prompt`, `reply`, `tool_call`, `tool_result`, `document`.
+        hazards: per hazard, by code (`"S6"`) or name, what follows when it is named: `block`; `flag`, which
+            lets the text pass and says so in the decision; `ignore`. A hazard that is not listed is blocked.
+            So is an `unsafe` that names no hazard or one this version does not define: what the guard did
+            not say cannot be excused. S6 (Specialized Advice) flags ordinary medical, legal and financial
+            answers; applications about these usually set it to `flag`.
+        mode: `enforce`, or `monitor`: everything passes, and the decision says what enforce would have done.
+            Text that could not be judged passes too.
+        refusal: what is shown in place of unsafe text: a sentence, or a function from the verdict to one.
+        apology: what is shown where no verdict could be had.
+        on_unsafe: `refuse`, or `raise` an `UnsafeContent`.
+        on_no_verdict: `refuse`, `raise` a `GuardUnavailable`, or `allow`, which shows unjudged text whenever
+            the guard is down.
+        per_stage: what differs for a stage.
+
+    Example:
+        ```python
+        Policy(hazards={"S6": "flag"}, per_stage={"reply": {"on_no_verdict": "raise"}})
+        ```
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stages: frozenset[Stage] = Field(default=frozenset(Stage), min_length=1)
+    hazards: Hazards = Field(default_factory=dict)
+    mode: Mode = "enforce"
+    refusal: Refusal = DEFAULT_REFUSAL
+    apology: str = DEFAULT_APOLOGY
+    on_unsafe: OnUnsafe = "refuse"
+    on_no_verdict: OnNoVerdict = "refuse"
+    per_stage: Mapping[Stage, StageRules] = Field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> Policy:
+        """A policy from settings read from JSON, YAML, TOML or a dict.
+
+        Raises:
+            ConfigurationError: naming each field that is wrong, and what it may be.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise ConfigurationError(_named(error)) from None
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Policy:
+        """A policy from a JSON text.
+
+        Raises:
+            ConfigurationError: naming each field that is wrong, and what it may be.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigurationError(_named(error)) from None
+
+    def check_against(self, taxonomy: Taxonomy) -> None:
+        """Refuse a policy about hazards that the guard will never name.
+
+        Raises:
+            ConfigurationError: naming the hazard and the version that lacks it.
+        """
+        for hazard in (*self.hazards, *(hazard for rules in self.per_stage.values() for hazard in rules.hazards)):
+            if not taxonomy.defines(hazard):
+                known = ", ".join(category.code for category in taxonomy.categories)
+                msg = f"hazards: Llama Guard {taxonomy.version} as asked here has no {hazard!r}; it has {known}"
+                raise ConfigurationError(msg)
+
+    def judges(self, stage: Stage) -> bool:
+        """Whether this stage is judged at all."""
+        return stage in self.stages
+
+    def decide(self, verdict: Verdict) -> Decision:
+        """What follows from a verdict."""
+        if verdict.safe:
+            return Allow(verdict.stage, verdict)
+        rules = self._rules(verdict.stage)
+        actions = {category: rules.action(category) for category in verdict.categories}
+        flagged = tuple(category for category, action in actions.items() if action == "flag")
+        if actions and verdict.all_named and "block" not in actions.values():
+            return Allow(verdict.stage, verdict, flagged)
+        if rules.mode == "monitor":
+            return Allow(verdict.stage, verdict, flagged, overruled=True)
+        text = rules.refusal if isinstance(rules.refusal, str) else rules.refusal(verdict)
+        if rules.on_unsafe == "refuse":
+            return Refuse(verdict.stage, text, verdict)
+        return Raise(verdict.stage, _unsafe(verdict, text))
+
+    def without_verdict(self, stage: Stage, error: GuardUnavailable) -> Decision:
+        """What follows when no verdict could be had."""
+        rules = self._rules(stage)
+        if rules.mode == "monitor" or rules.on_no_verdict == "allow":
+            return Allow(stage, error=error, overruled=rules.on_no_verdict != "allow")
+        return Raise(stage, error) if rules.on_no_verdict == "raise" else Refuse(stage, rules.apology, error=error)
+
+    def _rules(self, stage: Stage) -> _Rules:
+        own = self.per_stage.get(stage) or StageRules()
+        return _Rules(
+            mode=own.mode or self.mode,
+            refusal=self.refusal if own.refusal is None else own.refusal,
+            apology=self.apology if own.apology is None else own.apology,
+            on_unsafe=own.on_unsafe or self.on_unsafe,
+            on_no_verdict=own.on_no_verdict or self.on_no_verdict,
+            hazards=(own.hazards, self.hazards),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A policy as it applies to one stage."""
+
+    mode: Mode
+    refusal: Refusal
+    apology: str
+    on_unsafe: OnUnsafe
+    on_no_verdict: OnNoVerdict
+    hazards: tuple[Mapping[str, HazardAction], ...]
+
+    def action(self, category: HazardCategory) -> HazardAction:
+        words = (category.code, category.name) if category.known else ()
+        told = (hazards[word] for hazards in self.hazards for word in words if word in hazards)
+        return next(told, "block")
+
+
+def refusal_error(refusal: Refuse) -> UnsafeContent | GuardUnavailable:
+    """A refusal as an exception, for places that have no way to show a text."""
+    if refusal.error is not None:
+        return refusal.error
+    if refusal.verdict is None:
+        msg = "a refusal has a verdict, or a reason why there is none"
+        raise ValueError(msg)
+    return _unsafe(refusal.verdict, refusal.text)
+
+
+def _unsafe(verdict: Verdict, refusal: str) -> UnsafeContent:
+    named = ", ".join(map(str, verdict.categories)) or "no hazard named"
+    msg = f"Llama Guard judged the {_in_words(verdict.stage)} unsafe ({named})"
+    return UnsafeContent(msg, stage=verdict.stage, verdict=verdict, refusal=refusal)
+
+
+def _in_words(stage: Stage) -> str:
+    return stage.value.replace("_", " ")
+
+
+def _named(error: ValidationError) -> str:
+    lines = (f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in error.errors(include_input=False))
+    return "this policy cannot be used: " + "; ".join(lines)

@@ -1,0 +1,1 @@
+"""Talks to whoever hosts the models, and decides nothing about safety."""

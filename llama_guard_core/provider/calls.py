@@ -1,0 +1,98 @@
+"""What a call is made of and when it is repeated: all that the sync and the async client share."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from llama_guard_core.errors import ConfigurationError, ProviderError
+from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, timeouts_from
+from llama_guard_core.provider.private_texts import withholding
+from llama_guard_core.provider.responses import StreamedReply, WholeReply
+from llama_guard_core.provider.retry_policy import RetryPolicy
+from llama_guard_core.provider.transport_failures import transport_failure
+
+
+class Calls:
+    """The calls to one host; knows nothing of waiting.
+
+    Args:
+        connection: where to call, as whom, how patiently.
+        http_client: the user's own client, if there is one.
+        retry_policy: instead of the usual one with `connection.max_retries`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        http_client: httpx.Client | httpx.AsyncClient | None,
+        retry_policy: RetryPolicy | None,
+    ) -> None:
+        self._connection = connection
+        self._retry_policy = retry_policy or RetryPolicy(max_retries=connection.max_retries)
+        self._timeouts = timeouts_from(connection.timeout)
+        self._is_users_client = http_client is not None
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._url: httpx.URL | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection.host.name!r})"
+
+    def _built(self, client: httpx.Client | httpx.AsyncClient, body: bytes) -> httpx.Request:
+        if client.is_closed:
+            msg = "The http client that was passed in is closed: pass an open one, or none."
+            raise ConfigurationError(msg)
+        if self._headers is None or self._url is None:
+            self._headers = self._connection.request_headers()
+            self._url = httpx.URL(self._connection.host.chat_completions_url)
+        return client.build_request(
+            "POST", self._url, content=body, headers=self._headers, timeout=self._httpx_timeout()
+        )
+
+    def _httpx_timeout(self) -> Any:
+        """The connection's timeouts, unless they are the defaults beside a user's client, which has its own."""
+        given = self._connection.timeout
+        if self._is_users_client and given is DEFAULT_TIMEOUTS:
+            return httpx.USE_CLIENT_DEFAULT
+        if isinstance(given, httpx.Timeout):
+            return given
+        known = [seconds for seconds in (self._timeouts.read, self._timeouts.total) if seconds is not None]
+        read, connect = min(known, default=None), self._timeouts.connect
+        return httpx.Timeout(connect=connect, pool=connect, read=read, write=read)
+
+    def _deadline(self) -> float | None:
+        return None if self._timeouts.total is None else time.monotonic() + self._timeouts.total
+
+    def _whole(self, response: httpx.Response, deadline: float | None) -> WholeReply:
+        return WholeReply(response.status_code, response.headers, deadline)
+
+    def _streamed(self, response: httpx.Response) -> StreamedReply:
+        return StreamedReply(response.status_code, response.headers, self._timeouts.total)
+
+    def _transport_failure(self, error: httpx.HTTPError) -> ProviderError:
+        return transport_failure(error, self._connection.host.name)
+
+    def _wait_after(self, attempt: int, error: ProviderError) -> float | None:
+        return self._retry_policy.wait_before_retry(attempt, error, random.random())  # noqa: S311 (jitter, no secret)
+
+    def _withheld(self, error: ProviderError, request: Mapping[str, Any]) -> ProviderError:
+        return withholding(error, request, self._connection.api_key)
+
+
+def serialised(request: Mapping[str, Any]) -> bytes:
+    """The request as JSON.
+
+    Raises:
+        ConfigurationError: if it holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps(request, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        msg = f"The request cannot be written as JSON: {error}."
+        raise ConfigurationError(msg) from None
+    return text.encode("utf-8", "replace")

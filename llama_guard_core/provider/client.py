@@ -1,0 +1,284 @@
+"""The sync and the async client: two thin shells that send, wait and repeat."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing, suppress
+from itertools import count
+from typing import Any
+
+import httpx
+from typing_extensions import Self
+
+from llama_guard_core.errors import ProviderError
+from llama_guard_core.provider.calls import Calls, serialised
+from llama_guard_core.provider.chunks import CompletionChunk
+from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.failures import failure
+from llama_guard_core.provider.http_pools import LoopPools, open_async_client, open_client
+from llama_guard_core.provider.retry_policy import RetryPolicy
+from llama_guard_core.provider.wire import Completion
+
+__all__ = ["AsyncChatClient", "ChatClient", "Connection", "Timeouts"]
+
+
+class ChatClient(Calls):
+    """Asks a host for completions. Opens a connection at the first call; safe to use from several threads.
+
+    Args:
+        connection: where to call, as whom, how patiently.
+        http_client: a client of your own, used for every call and never closed here. Its timeouts hold unless the
+            connection sets some.
+        retry_policy: instead of the usual one with `connection.max_retries`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        http_client: httpx.Client | None = None,
+        retry_policy: RetryPolicy | None = None,
+    ) -> None:
+        super().__init__(connection, http_client, retry_policy)
+        self._users_client = http_client
+        self._own_client: httpx.Client | None = None
+        self._lock = threading.Lock()
+
+    def complete(self, request: Mapping[str, Any]) -> Completion:
+        """Ask for a whole reply.
+
+        Args:
+            request: the JSON of the request, without `stream`.
+
+        Raises:
+            ProviderError: if no reply could be had, after the repetitions that the policy allows.
+        """
+        body = serialised(request)
+        for attempt in count(1):
+            outcome = self._attempt(body)
+            if isinstance(outcome, Completion):
+                return outcome
+            wait = self._wait_after(attempt, outcome)
+            if wait is None:
+                raise self._withheld(outcome, request)
+            time.sleep(wait)
+        raise AssertionError
+
+    def stream(self, request: Mapping[str, Any]) -> Generator[CompletionChunk, None, None]:
+        """Ask for a reply in chunks, the last of which carries `final`.
+
+        Closing the generator closes the connection, which stops the generation (and its price) at most providers.
+
+        Args:
+            request: the JSON of the request; `stream` is added.
+
+        Raises:
+            ProviderError: at any point. Nothing is repeated once a chunk has been handed out.
+        """
+        body = serialised({**request, "stream": True})
+        for attempt in count(1):
+            begun = False
+            error: ProviderError | None = None
+            try:
+                with closing(self._chunks(body)) as chunks:
+                    for chunk in chunks:
+                        begun = True
+                        yield chunk
+            except ProviderError as raised:
+                error = raised
+            if error is None:
+                return
+            wait = None if begun else self._wait_after(attempt, error)
+            if wait is None:
+                raise self._withheld(error, request)
+            time.sleep(wait)
+
+    def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        with self._lock:
+            client, self._own_client = self._own_client, None
+        if client is not None:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _client(self) -> httpx.Client:
+        if self._users_client is not None:
+            return self._users_client
+        with self._lock:
+            if self._own_client is None:
+                self._own_client = open_client()
+                weakref.finalize(self, self._own_client.close)
+            return self._own_client
+
+    def _attempt(self, body: bytes) -> Completion | ProviderError:
+        client, deadline = self._client(), self._deadline()
+        request = self._built(client, body)
+        try:
+            with closing(client.send(request, stream=True, follow_redirects=False)) as response:
+                reply = self._whole(response, deadline)
+                for piece in response.iter_bytes():
+                    reply.receive(piece)
+            return reply.completion()
+        except ProviderError as error:
+            return error
+        except httpx.HTTPError as error:
+            return self._transport_failure(error)
+
+    def _chunks(self, body: bytes) -> Generator[CompletionChunk, None, None]:
+        client = self._client()
+        request = self._built(client, body)
+        broken: ProviderError | None = None
+        try:
+            with closing(client.send(request, stream=True, follow_redirects=False)) as response:
+                reply, pieces = self._streamed(response), response.iter_bytes()
+                for piece in pieces:
+                    yield from reply.receive(piece)
+                    if reply.done:
+                        break
+                yield from reply.end()
+                # The body's own end is read too: without it the connection could not be used again.
+                with suppress(httpx.HTTPError):
+                    next(pieces, None)
+        except httpx.HTTPError as error:
+            broken = self._transport_failure(error)
+        if broken is not None:
+            raise broken
+
+
+class AsyncChatClient(Calls):
+    """Asks a host for completions, asynchronously, from any number of event loops.
+
+    Args:
+        connection: where to call, as whom, how patiently.
+        http_client: a client of your own, used for every call and never closed here; it belongs to one event loop.
+            Its timeouts hold unless the connection sets some.
+        retry_policy: instead of the usual one with `connection.max_retries`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        retry_policy: RetryPolicy | None = None,
+    ) -> None:
+        super().__init__(connection, http_client, retry_policy)
+        self._users_client = http_client
+        self._pools = LoopPools(open_async_client)
+
+    async def complete(self, request: Mapping[str, Any]) -> Completion:
+        """Ask for a whole reply.
+
+        Args:
+            request: the JSON of the request, without `stream`.
+
+        Raises:
+            ProviderError: if no reply could be had, after the repetitions that the policy allows.
+        """
+        body = serialised(request)
+        for attempt in count(1):
+            outcome = await self._attempt(body)
+            if isinstance(outcome, Completion):
+                return outcome
+            wait = self._wait_after(attempt, outcome)
+            if wait is None:
+                raise self._withheld(outcome, request)
+            await _sleep(wait)
+        raise AssertionError
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
+        """Ask for a reply in chunks, the last of which carries `final`.
+
+        Closing the generator (`aclose`) closes the connection, which stops the generation (and its price) at most
+        providers.
+
+        Args:
+            request: the JSON of the request; `stream` is added.
+
+        Raises:
+            ProviderError: at any point. Nothing is repeated once a chunk has been handed out.
+        """
+        body = serialised({**request, "stream": True})
+        for attempt in count(1):
+            begun = False
+            error: ProviderError | None = None
+            try:
+                async with aclosing(self._chunks(body)) as chunks:
+                    async for chunk in chunks:
+                        begun = True
+                        yield chunk
+            except ProviderError as raised:
+                error = raised
+            if error is None:
+                return
+            wait = None if begun else self._wait_after(attempt, error)
+            if wait is None:
+                raise self._withheld(error, request)
+            await _sleep(wait)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. A later call opens new ones."""
+        await self._pools.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _client(self) -> httpx.AsyncClient:
+        return self._users_client or await self._pools.client()
+
+    async def _attempt(self, body: bytes) -> Completion | ProviderError:
+        import anyio  # noqa: PLC0415 (sync users need not pay for it)
+
+        client, deadline = await self._client(), self._deadline()
+        request = self._built(client, body)
+        with anyio.move_on_after(self._timeouts.total):
+            try:
+                async with aclosing(await client.send(request, stream=True, follow_redirects=False)) as response:
+                    reply = self._whole(response, deadline)
+                    async for piece in response.aiter_bytes():
+                        reply.receive(piece)
+                return reply.completion()
+            except ProviderError as error:
+                return error
+            except httpx.HTTPError as error:
+                return self._transport_failure(error)
+        return failure(reason="timeout", said="no whole reply in time")
+
+    async def _chunks(self, body: bytes) -> AsyncGenerator[CompletionChunk, None]:
+        client = await self._client()
+        request = self._built(client, body)
+        broken: ProviderError | None = None
+        try:
+            async with aclosing(await client.send(request, stream=True, follow_redirects=False)) as response:
+                reply, pieces = self._streamed(response), response.aiter_bytes()
+                async for piece in pieces:
+                    for chunk in reply.receive(piece):
+                        yield chunk
+                    if reply.done:
+                        break
+                for chunk in reply.end():
+                    yield chunk
+                # The body's own end is read too: without it the connection could not be used again.
+                with suppress(httpx.HTTPError):
+                    await anext(pieces, None)
+        except httpx.HTTPError as error:
+            broken = self._transport_failure(error)
+        if broken is not None:
+            raise broken
+
+
+async def _sleep(seconds: float) -> None:
+    import anyio  # noqa: PLC0415 (sync users need not pay for it)
+
+    await anyio.sleep(seconds)

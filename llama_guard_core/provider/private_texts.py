@@ -1,0 +1,77 @@
+"""Keeps what was asked and answered out of errors, although hosts quote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from llama_guard_core.errors import ProviderError
+from llama_guard_core.provider.host_messages import WITHHELD
+
+_SHORTEST_PRIVATE_TEXT = 4
+_SHORTEST_ECHO = 24
+
+
+def withholding(error: ProviderError, request: Mapping[str, Any], api_key: SecretStr | None) -> ProviderError:
+    """The same error, its message without the key and without the texts of the request."""
+    texts = list(_texts_of(request))
+    if api_key is not None:
+        texts.append(api_key.get_secret_value())
+    error.args = (without_private_texts(str(error), texts),)
+    return error
+
+
+def without_private_texts(said: str, private_texts: Iterable[str]) -> str:
+    """The same line with every stretch that repeats one of these texts taken out.
+
+    A private text shorter than four characters is left: it would be found everywhere. Of a longer one, a stretch of
+    24 characters is recognised.
+    """
+    for text in private_texts:
+        private = " ".join(text.split())
+        if len(private) < _SHORTEST_PRIVATE_TEXT:
+            continue
+        if private in said:
+            said = re.sub(rf"(?<!\w){re.escape(private)}(?!\w)", WITHHELD, said)
+        if len(private) > _SHORTEST_ECHO:
+            said = _without_echoes(said, private)
+    return said
+
+
+def _without_echoes(said: str, private: str) -> str:
+    kept, at = [], 0
+    while at < len(said):
+        end = at + _SHORTEST_ECHO
+        if end <= len(said) and said[at:end] in private:
+            while end < len(said) and said[at : end + 1] in private:
+                end += 1
+            kept.append(WITHHELD)
+            at = end
+        else:
+            kept.append(said[at])
+            at += 1
+    return "".join(kept)
+
+
+def _texts_of(request: Mapping[str, Any]) -> Iterator[str]:
+    """What the messages of a request say, tool arguments included."""
+    messages = request.get("messages")
+    for message in messages if isinstance(messages, (list, tuple)) else ():
+        yield from _strings_in(message.get("content"))
+        for call in message.get("tool_calls") or ():
+            yield from _strings_in(call.get("function", {}).get("arguments"))
+
+
+def _strings_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "type":
+                yield from _strings_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings_in(item)

@@ -81,7 +81,7 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterable[Part]:
         yield from _part(part)
 
 
-def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:
+def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:  # noqa: C901 - one line a form
     match part:
         case str(text) | {"type": "text" | "text-plain" | "input_text" | "output_text", "text": str(text)}:
             yield Text(text)

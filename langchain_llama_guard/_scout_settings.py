@@ -16,7 +16,7 @@ from langchain_llama_guard._wire_messages import wire_messages
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection, Timeouts
-from llama_guard_core.provider.hosts import host_for
+from llama_guard_core.provider.hosts import OPENROUTER, host_for
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
 
 
@@ -52,6 +52,8 @@ class ScoutSettings(BaseChatModel):
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
     streaming: bool = False
     """Whether `invoke` streams, too."""
+    stream_usage: bool = True
+    """Whether to ask for token counts in streams. OpenRouter gives them unasked."""
     routing: ProviderRouting | None = None
     """Which of OpenRouter's providers may answer."""
     attribution: Attribution | None = None
@@ -125,6 +127,14 @@ class ScoutSettings(BaseChatModel):
         if stop:
             for_this_call["stop"] = stop
         return {"messages": wire_messages(messages), **self._settings, **given(for_this_call)}
+
+    def _stream_request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        request = self._request(messages, stop, kwargs)
+        if self.stream_usage and host_for(self.base_url).name != OPENROUTER.name:
+            request.setdefault("stream_options", {"include_usage": True})
+        return request
 
     def _connection(self) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}

@@ -95,7 +95,7 @@ def _is_dict_message(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)  # noqa: PLR2004
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any) -> str:  # noqa: PLR0911 - one line a form
     """All text in a value: what a reader would see of it, at any depth."""
     match value:
         case None:

@@ -83,7 +83,7 @@ def _content(content: str | Sequence[str | dict[str, Any]]) -> str | list[dict[s
     return content if isinstance(content, str) else [_part(part) for part in content]
 
 
-def _part(part: str | Mapping[str, Any]) -> dict[str, Any]:
+def _part(part: str | Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901, PLR0911 - one line a form
     match part:
         case str():
             return {"type": "text", "text": part}

@@ -168,7 +168,7 @@ class ChatLlamaScout(ScoutSettings):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         def chunks() -> Generator[ChatGenerationChunk, None, None]:
-            with closing(self._sync().stream(self._request(messages, stop, kwargs))) as pieces:
+            with closing(self._sync().stream(self._stream_request(messages, stop, kwargs))) as pieces:
                 yield from map(generation_chunk, pieces)
 
         opened = guarded.stream(self.guard, messages, chunks) if self.guard else chunks()
@@ -186,7 +186,7 @@ class ChatLlamaScout(ScoutSettings):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         async def chunks() -> AsyncGenerator[ChatGenerationChunk, None]:
-            async with aclosing(self._async().stream(self._request(messages, stop, kwargs))) as pieces:
+            async with aclosing(self._async().stream(self._stream_request(messages, stop, kwargs))) as pieces:
                 async for piece in pieces:
                     yield generation_chunk(piece)
 

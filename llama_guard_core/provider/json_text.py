@@ -31,6 +31,14 @@ def is_truncated_json(text: bytes | str) -> bool:
         from_json(text, allow_partial=True)
     except ValueError:
         return False
+    return not _begins_with_whole_json(text)
+
+
+def _begins_with_whole_json(text: bytes | str) -> bool:
+    try:
+        json.JSONDecoder(strict=False).raw_decode(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return False
     return True
 
 

@@ -12,7 +12,7 @@ from llama_guard_core.errors import ProviderError
 from llama_guard_core.provider.host_messages import WITHHELD
 
 _SHORTEST_PRIVATE_TEXT = 4
-_SHORTEST_ECHO = 24
+_SHORTEST_ECHO = 12
 
 
 def withholding(error: ProviderError, request: Mapping[str, Any], api_key: SecretStr | None) -> ProviderError:
@@ -36,7 +36,7 @@ def without_private_texts(said: str, private_texts: Iterable[str]) -> str:
             continue
         if private in said:
             said = re.sub(rf"(?<!\w){re.escape(private)}(?!\w)", WITHHELD, said)
-        if len(private) > _SHORTEST_ECHO:
+        if len(private) >= _SHORTEST_ECHO:
             said = _without_echoes(said, private)
     return said
 

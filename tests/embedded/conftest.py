@@ -1,0 +1,28 @@
+"""The stand-in guard on a real inference server, started once for all tests that want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llama_guard_core.provider.embedded import EmbeddedHost
+
+TINY_GUARD = Path(__file__).parents[2] / "examples" / "models" / "tiny-guard" / "tiny-guard.gguf"
+
+
+@pytest.fixture(scope="session")
+def tiny_guard_path() -> Path:
+    """The stand-in guard's weights; skips where llama.cpp cannot be imported."""
+    pytest.importorskip(
+        "xllamacpp", reason='needs llama.cpp: pip install "llama-guardrails[embedded]"', exc_type=ImportError
+    )
+    return TINY_GUARD
+
+
+@pytest.fixture(scope="session")
+def tiny_guard(tiny_guard_path: Path) -> Iterator[EmbeddedHost]:
+    """llama.cpp's server with the stand-in guard, running."""
+    with EmbeddedHost(tiny_guard_path, model="meta-llama/llama-guard-4-12b") as host:
+        yield host

@@ -1,0 +1,94 @@
+"""Build the wheel and try it as users install it: in clean environments, away from the source.
+
+    make wheel-test
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("llama_guard_core", "langchain_llama_guard")
+
+CORE_ONLY = """
+import sys, llama_guard_core
+assert "langchain_core" not in sys.modules
+try:
+    import langchain_llama_guard
+except ImportError as error:
+    assert 'pip install "llama-guardrails[langchain]"' in str(error), error
+else:
+    raise AssertionError("the LangChain half imported without LangChain")
+"""
+WITH_FAKE_HOST = """
+from fake_provider import FakeProvider
+provider = FakeProvider()
+host = {"api_key": "k", "http_client": provider.client()}
+"""
+CORE_CHECK = WITH_FAKE_HOST + """
+from llama_guard_core import LlamaGuard
+guard = LlamaGuard(**host)
+assert guard.check("hello").safe
+assert [c.code for c in guard.check("a BOMB").categories] == ["S9"]
+"""
+CHAIN = WITH_FAKE_HOST + """
+from langchain_llama_guard import ChatLlamaScout, LlamaGuard, guarded
+model = ChatLlamaScout(guard=LlamaGuard(**host), **host)
+assert model.invoke("hello").text
+assert model.invoke("a BOMB").text == "I can't help with that."
+assert guarded(ChatLlamaScout(**host), LlamaGuard(**host)).invoke("a BOMB").text == "I can't help with that."
+"""
+ENVIRONMENTS = {"": (CORE_ONLY, CORE_CHECK), "[langchain]": (CORE_CHECK, CHAIN), "[all]": (CORE_CHECK, CHAIN)}
+
+
+def build(folder: Path) -> Path:
+    """The wheel, built from the sdist as an index would get it."""
+    subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def check_contents(wheel: Path) -> None:
+    """Every source file and marker is in it, and nothing else."""
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert source == packed, source ^ packed
+    assert {f"{package}/py.typed" for package in PACKAGES} <= packed
+
+
+def try_extra(wheel: Path, extra: str, checks: tuple[str, ...], folder: Path) -> None:
+    """Install the wheel with one extra into a clean environment and use it there."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "--only-binary", "xllamacpp"]
+    subprocess.run([*pip, f"{wheel}{extra}"], check=True)
+    subprocess.run([str(python), "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
+    shutil.copytree(ROOT / "tests" / "fake_provider", folder / "away" / "fake_provider")
+    for check in checks:
+        subprocess.run([str(python), "-W", "error::ImportWarning", "-c", check], check=True, cwd=folder / "away")
+    print(f"llama-guardrails{extra}: {len(checks)} checks passed")
+
+
+def main() -> None:
+    """Build, look inside, try each extra."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        wheel = build(folder / "dist")
+        check_contents(wheel)
+        for number, (extra, checks) in enumerate(ENVIRONMENTS.items()):
+            try_extra(wheel, extra, checks, folder / f"environment{number}")
+
+
+if __name__ == "__main__":
+    main()

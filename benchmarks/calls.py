@@ -1,12 +1,23 @@
-"""Calls on a host that answers at once: plain ones, alone and many together, streamed ones, and constructors."""
+"""Calls on a host that answers at once: plain ones, alone and many together, and streamed ones."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
-from benchmarks.local_host import REPLIES
-from benchmarks.measuring import Experiment, Measurement, Sample, atimed, timed
-from benchmarks.subjects import BARE, CHUNKS, NotInstalled, Subject
+from benchmarks.local_host import LocalHost
+from benchmarks.measuring import Experiment, measurement
+from benchmarks.subjects import ACALL, ASTREAM, BARE, CALL, CHUNKS, STREAM, NotInstalled, Subject, subjects
+
+
+class _Kind(NamedTuple):
+    """One kind of call: how often it is made in a round, how often at any moment, and what each time counts for."""
+
+    title: str
+    work: str
+    times: int
+    at_once: int = 1
+    pieces: int = 1
+
 
 PLAIN_SYNC = "plain call, sync"
 PLAIN_ASYNC = "plain call, async"
@@ -14,23 +25,35 @@ PLAIN_AT_ONCE = "plain call, async, 64 at once"
 CHUNK_SYNC = "streamed chunk, sync"
 CHUNK_ASYNC = "streamed chunk, async"
 
-_CALLS = 100
-_AT_ONCE = 64
-_CALLS_AT_ONCE = 4 * _AT_ONCE
+_KINDS = (
+    _Kind(PLAIN_SYNC, CALL, times=100),
+    _Kind(PLAIN_ASYNC, ACALL, times=100),
+    _Kind(PLAIN_AT_ONCE, ACALL, times=256, at_once=64),
+    _Kind(CHUNK_SYNC, STREAM, times=1, pieces=CHUNKS),
+    _Kind(CHUNK_ASYNC, ASTREAM, times=1, pieces=CHUNKS),
+)
 
 
-async def call_experiments(subjects: Mapping[str, Subject | NotInstalled], rounds: int) -> list[Experiment]:
-    """Every kind of call, by everybody who has it."""
-    experiments = []
-    for title, measurement_of in _KINDS.items():
-        experiment = Experiment(title, base=BARE)
-        measurements = []
-        for name, subject in subjects.items():
-            if isinstance(subject, NotInstalled):
-                experiment.missing[name] = subject.package
-            elif measurement := measurement_of(name, subject):
-                await measurement()  # the first opens connections
-                measurements.append(measurement)
-        await experiment.run(measurements, rounds)
-        experiments.append(experiment)
-    return experiments
+async def call_experiments(host: LocalHost, rounds: int) -> list[Experiment]:
+    """Every kind of call, made by everybody who can."""
+    present: dict[str, Subject] = {}
+    missing: dict[str, str] = {}
+    for name, make in subjects(host).items():
+        try:
+            present[name] = make()
+        except NotInstalled as absent:
+            missing[name] = str(absent)
+    return [await _experiment(kind, present, missing, rounds) for kind in _KINDS]
+
+
+async def _experiment(
+    kind: _Kind, present: dict[str, Subject], missing: dict[str, str], rounds: int
+) -> Experiment:
+    experiment = Experiment(kind.title, base=BARE, missing=missing)
+    measurements = [
+        measurement(name, subject[kind.work], times=kind.times, at_once=kind.at_once, pieces=kind.pieces)
+        for name, subject in present.items()
+        if kind.work in subject
+    ]
+    await experiment.run(measurements, rounds)
+    return experiment

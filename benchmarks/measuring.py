@@ -6,8 +6,7 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -34,6 +33,7 @@ class Spread(NamedTuple):
         return cls(*statistics.quantiles(figures, n=4, method="inclusive"))
 
 
+Work = Callable[[], Awaitable[object]]
 Measurement = Callable[[], Awaitable[Mapping[str, Sample]]]
 """Takes one sample of one or more subjects, by name."""
 
@@ -45,7 +45,7 @@ class Experiment:
     Attributes:
         title: the kind of work.
         base: whom all are compared with first.
-        compares: processor time (less is better) or work done a second (more is better).
+        compares: processor time (less is better) or the work done in a second (more is better).
         samples: by subject, one a round: those of a round were taken next to each other.
         missing: the package that a subject lacks, by subject.
     """
@@ -57,7 +57,9 @@ class Experiment:
     missing: dict[str, str] = field(default_factory=dict)
 
     async def run(self, measurements: Sequence[Measurement], rounds: int) -> None:
-        """Measure everybody once a round, beginning with another one each time."""
+        """Measure everybody once a round, beginning with another one each time; the first time does not count."""
+        for measure in measurements:
+            await measure()
         for number in range(rounds):
             first = number % len(measurements)
             for measure in (*measurements[first:], *measurements[:first]):
@@ -81,34 +83,39 @@ class Experiment:
         others = self.samples[beyond] if beyond else [Sample(0, 0)] * len(samples)
         return Spread.of([one.cpu - other.cpu for one, other in zip(samples, others, strict=True)])
 
-
-def timed(work: Callable[[], object], times: int) -> Sample:
-    """What a piece of work takes, done so many times one after the other."""
-    with _stopwatch(times) as samples:
-        for _ in range(times):
-            work()
-    return samples[0]
+    def wall(self, subject: str) -> Spread | None:
+        """The seconds by the clock that a subject took."""
+        samples = self.samples.get(subject)
+        return Spread.of([sample.wall for sample in samples]) if samples else None
 
 
-async def atimed(work: Callable[[], Awaitable[object]], times: int, at_once: int = 1) -> Sample:
-    """What a piece of work takes, done so many times, `at_once` of them at any moment."""
+def measurement(subject: str, work: Work, *, times: int = 1, at_once: int = 1, pieces: int = 1) -> Measurement:
+    """A measurement of what one piece of some work takes.
+
+    Args:
+        subject: who works.
+        work: what is done.
+        times: how often it is done.
+        at_once: how often at any moment.
+        pieces: how many pieces each time counts for.
+    """
+
+    async def measure() -> Mapping[str, Sample]:
+        gc.collect()  # what others left behind is not this subject's
+        cpu, wall = time.process_time(), time.perf_counter()
+        await repeated(work, times, at_once)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        return {subject: Sample(cpu / times / pieces, wall / times / pieces)}
+
+    return measure
+
+
+async def repeated(work: Work, times: int, at_once: int) -> None:
+    """Do something so many times, `at_once` of them at any moment."""
     waiting = iter(range(times))
 
     async def worker() -> None:
         for _ in waiting:
             await work()
 
-    with _stopwatch(times) as samples:
-        await asyncio.gather(*(worker() for _ in range(at_once)))
-    return samples[0]
-
-
-@contextmanager
-def _stopwatch(pieces: int) -> Iterator[list[Sample]]:
-    """Put the sample of one of so many pieces of work into the list; earlier garbage is not counted."""
-    gc.collect()
-    samples: list[Sample] = []
-    cpu, wall = time.process_time(), time.perf_counter()
-    yield samples
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    samples.append(Sample(cpu / pieces, wall / pieces))
+    await asyncio.gather(*(worker() for _ in range(at_once)))

@@ -1,6 +1,7 @@
 """A chat model's `_generate` and `_stream`, guarded from inside: below LangChain's callbacks.
 
-What is withheld here has been seen by no callback, no event stream and no trace.
+What is withheld here has been seen by no callback, no event stream and no trace. An exception of the model is
+withheld like a reply: some quote what the model wrote.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_llama_guard._content_blocks import MODEL_PROVIDER
 from langchain_llama_guard._conversation import conversation_of, message_of
+from langchain_llama_guard._failures import Failed, as_output
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
-from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, screen_prompt
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, enforced, guarded_call, screen_prompt
 from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
-from llama_guard_core.messages import Conversation, Message
+from llama_guard_core.guardrail.verdict import Stage
+from llama_guard_core.messages import Conversation, Message, Text, assistant
 
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
@@ -29,19 +32,36 @@ G = TypeVar("G", bound=ChatGeneration)
 Chunks = Generator[ChatGenerationChunk, None, None]
 AsyncChunks = AsyncGenerator[ChatGenerationChunk, None]
 
+_USAGE = {"token_usage", "usage", "model", "model_name", "model_provider", "system_fingerprint"}
+"""What of `llm_output` may be told where a reply may not; a provider may put anything beside it."""
+
 
 def generate(guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], ChatResult]) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
+
+    def call_judged() -> ChatResult | Failed:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+            return _failed(guard, error)
+
     flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(run(flow, guard.judge, call))
+    return _result(run(flow, guard.judge, call_judged))
 
 
 async def agenerate(
     guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], Awaitable[ChatResult]]
 ) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
+
+    async def call_judged() -> ChatResult | Failed:
+        try:
+            return await call()
+        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+            return _failed(guard, error)
+
     flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(await arun(flow, guard.ajudge, call))
+    return _result(await arun(flow, guard.ajudge, call_judged))
 
 
 def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], Chunks]) -> Chunks:
@@ -50,7 +70,7 @@ def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Call
     if refused := held.after_prompt(run(held.prompt_flow(), guard.judge)):
         yield refused
         return
-    with closing(guard_stream(held.machine, open_stream(), guard.judge)) as events:
+    with closing(guard_stream(held.machine, _ending(guard, open_stream()), guard.judge)) as events:
         for event in events:
             yield from held.shown(event)
 
@@ -63,10 +83,35 @@ async def astream(
     if refused := held.after_prompt(await arun(held.prompt_flow(), guard.ajudge)):
         yield refused
         return
-    async with aclosing(aguard_stream(held.machine, open_stream(), guard.ajudge)) as events:
+    async with aclosing(aguard_stream(held.machine, _aending(guard, open_stream()), guard.ajudge)) as events:
         async for event in events:
             for chunk in held.shown(event):
                 yield chunk
+
+
+def _failed(guard: LlamaGuard, error: Exception) -> Failed:
+    if not (guard.policy.judges(Stage.REPLY) or guard.policy.judges(Stage.TOOL_CALL)):
+        raise error
+    return as_output(error)
+
+
+def _ending(guard: LlamaGuard, chunks: Chunks) -> Generator[ChatGenerationChunk | Failed, None, None]:
+    """The chunks; an exception is the last of them."""
+    try:
+        with closing(chunks):
+            yield from chunks
+    except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+        yield _failed(guard, error)
+
+
+async def _aending(guard: LlamaGuard, chunks: AsyncChunks) -> AsyncGenerator[ChatGenerationChunk | Failed, None]:
+    """The chunks; an exception is the last of them."""
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+    except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+        yield _failed(guard, error)
 
 
 class _HeldReply:
@@ -77,7 +122,7 @@ class _HeldReply:
         self._conversation = conversation
         self._whole: ChatGenerationChunk | None = None
         self._records: list[dict[str, Any]] = []
-        self.machine = StreamGuard[ChatGenerationChunk](guard.policy, conversation, self._read)
+        self.machine = StreamGuard[ChatGenerationChunk | Failed](guard.policy, conversation, self._read)
 
     def prompt_flow(self) -> Flow[Allow | Refuse]:
         """The judging of the prompt."""
@@ -88,37 +133,58 @@ class _HeldReply:
         self._records = records(decision)
         return _refusal_chunk(decision, self._records, None) if isinstance(decision, Refuse) else None
 
-    def shown(self, event: Release[ChatGenerationChunk] | Halted) -> Iterator[ChatGenerationChunk]:
-        """The chunks to show; the last of them says what was decided."""
-        self._records += records(event.decision)
-        if isinstance(event, Halted):
-            yield _refusal_chunk(event.decision, self._records, self._whole)
+    def shown(self, event: Release[ChatGenerationChunk | Failed] | Halted) -> Iterator[ChatGenerationChunk]:
+        """The chunks to show; the last of them says what was decided. Where the model raised, it is raised."""
+        decision = enforced(event.decision)
+        self._records += records(decision)
+        if isinstance(decision, Refuse):
+            yield _refusal_chunk(decision, self._records, self._whole)
             return
-        *before, last = event.chunks or (None,)
-        yield from before
-        if last is not None:
-            yield _with_records(last, self._records)
-            self._records = []
+        chunks = event.chunks if isinstance(event, Release) else ()
+        for at, chunk in enumerate(chunks, 1):
+            if isinstance(chunk, Failed):
+                raise chunk.error
+            if at < len(chunks) or not self._records:
+                yield chunk
+            else:
+                yield _with_records(chunk, self._records)
+                self._records = []
 
-    def _read(self, chunks: Sequence[ChatGenerationChunk]) -> Message:
-        self._whole = merge_chat_generation_chunks(list(chunks))
-        return message_of(self._whole.message) if self._whole else Message("assistant")
+    def _read(self, chunks: Sequence[ChatGenerationChunk | Failed]) -> Message:
+        self._whole = merge_chat_generation_chunks([chunk for chunk in chunks if not isinstance(chunk, Failed)])
+        said = message_of(self._whole.message) if self._whole else Message("assistant")
+        failures = tuple(Text(chunk.text) for chunk in chunks if isinstance(chunk, Failed))
+        return Message("assistant", (*said.parts, *failures), said.tool_calls)
 
 
-def _alternatives(result: ChatResult) -> list[Message]:
+def _alternatives(result: ChatResult | Failed) -> list[Message]:
+    if isinstance(result, Failed):
+        return [assistant(result.text)]
     return [message_of(generation.message) for generation in result.generations]
 
 
-def _result(guarded: GuardedReply[ChatResult]) -> ChatResult:
-    before = records(guarded.prompt)
-    if isinstance(guarded.prompt, Refuse) or guarded.reply is None:
+def _result(guarded: GuardedReply[ChatResult | Failed]) -> ChatResult:
+    before, reply = records(guarded.prompt), guarded.reply
+    if isinstance(guarded.prompt, Refuse) or reply is None:
         refused = refusal_message(guarded.prompt, before, None)
         return ChatResult(generations=[ChatGeneration(message=refused)])
+    if isinstance(reply, Failed):
+        return _result_of_failure(reply, guarded.decisions[0], before)
     generations = [
         _generation(generation, decision, before + records(decision))
-        for generation, decision in zip(guarded.reply.generations, guarded.decisions, strict=True)
+        for generation, decision in zip(reply.generations, guarded.decisions, strict=True)
     ]
-    return ChatResult(generations=generations, llm_output=guarded.reply.llm_output)
+    output = reply.llm_output
+    if output and any(isinstance(decision, Refuse) for decision in guarded.decisions):
+        output = {name: value for name, value in output.items() if name in _USAGE}
+    return ChatResult(generations=generations, llm_output=output)
+
+
+def _result_of_failure(failed: Failed, decision: Allow | Refuse, before: list[dict[str, Any]]) -> ChatResult:
+    if isinstance(decision, Allow):
+        raise failed.error
+    refused = refusal_message(decision, before + records(decision), None)
+    return ChatResult(generations=[ChatGeneration(message=refused)])
 
 
 def _generation(generation: ChatGeneration, decision: Allow | Refuse, decided: list[dict[str, Any]]) -> ChatGeneration:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
-from langchain_core.runnables.utils import add
 
+from langchain_llama_guard._failures import Failed, as_output
 from langchain_llama_guard._held_events import (
     HeldEvents,
     RunManager,
@@ -18,23 +17,15 @@ from langchain_llama_guard._held_events import (
     unobserved,
     unobserved_iteration,
 )
-from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, text_of
-from llama_guard_core.errors import LlamaGuardError
+from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
 from llama_guard_core.guardrail.screening import GuardedReply
-from llama_guard_core.guardrail.stream_guard import StreamGuard
+from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
-from llama_guard_core.messages import Message, assistant
+from llama_guard_core.messages import Message, Text, assistant
 
 if TYPE_CHECKING:
     from langchain_llama_guard.runnables import GuardedRunnable
-
-
-@dataclass(frozen=True)
-class Failed:
-    """In the place of a chain's output: it raised."""
-
-    error: Exception
 
 
 class GuardedRun:
@@ -56,13 +47,13 @@ class GuardedRun:
 
     def watching(self) -> AbstractContextManager[None]:
         """The context the chain runs in: unobserved while its output is withheld."""
-        return unobserved() if self.events else nullcontext()
+        return unobserved(self.config) if self.events else nullcontext()
 
     def source(self, settings: dict[str, Any]) -> Generator[Any, None, None]:
         """The chain's pieces; an exception of it is the last of them."""
         pieces = self._owner.bound.stream(self._value, self.config, **settings)
         try:
-            with closing(unobserved_iteration(pieces, hidden=self.events is not None)) as opened:
+            with closing(unobserved_iteration(pieces, self.config, hidden=self.events is not None)) as opened:
                 yield from opened
         except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
             yield self.failed(error)
@@ -71,17 +62,17 @@ class GuardedRun:
         """The chain's pieces; an exception of it is the last of them."""
         pieces = self._owner.bound.astream(self._value, self.config, **settings)
         try:
-            async with aclosing(aunobserved_iteration(pieces, hidden=self.events is not None)) as opened:
+            async with aclosing(aunobserved_iteration(pieces, self.config, hidden=self.events is not None)) as opened:
                 async for piece in opened:
                     yield piece
         except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
             yield self.failed(error)
 
     def failed(self, error: Exception) -> Failed:
-        """An exception as an output; ours are raised at once, for they carry no text of the chain."""
-        if self.events is None or isinstance(error, LlamaGuardError):
+        """An exception as an output, where outputs are judged."""
+        if self.events is None:
             raise error
-        return Failed(error)
+        return as_output(error)
 
     def machine(self) -> StreamGuard[Any]:
         """The machine that withholds this run's pieces."""
@@ -90,24 +81,21 @@ class GuardedRun:
     def read(self, reply: Any) -> list[Message]:
         """What a whole output says."""
         if isinstance(reply, Failed):
-            return [assistant(_text_of_error(reply.error))]
+            return [assistant(reply.text)]
         self._seen = reply
-        return [reply_in(reply, self._owner.output_key)]
+        return [reply_in(reply, self._owner.output_key, self.conversation)]
 
     def result(self, outcome: GuardedReply[Any]) -> Any:
         """What the run returns, or raises."""
         for refused in refusals(outcome):
             return self.refusal(refused)
-        return next(self.shown((outcome.reply,)))
+        return _unless_failed(outcome.reply)
 
-    def shown(self, pieces: Sequence[Any]) -> Iterator[Any]:
+    def shown(self, event: Release[Any] | Halted) -> Iterator[Any]:
         """The pieces to show; where the chain raised, it is raised."""
-        for piece in pieces:
-            if isinstance(piece, Failed):
-                raise piece.error
-            yield piece
+        return map(_unless_failed, event.chunks if isinstance(event, Release) else ())
 
-    def refusal(self, decision: Any) -> Any:
+    def refusal(self, decision: Refuse) -> Any:
         """The refusal in the form of the chain's output.
 
         Raises:
@@ -133,33 +121,21 @@ class GuardedRun:
             return None
 
     def _read_pieces(self, pieces: Sequence[Any]) -> Message:
-        failures = [assistant(_text_of_error(piece.error)) for piece in pieces if isinstance(piece, Failed)]
+        failures = [Text(piece.text) for piece in pieces if isinstance(piece, Failed)]
         shown = [piece for piece in pieces if not isinstance(piece, Failed)]
-        said = [_read_shown(shown, self._owner.output_key)] if shown else []
-        self._seen = shown[-1] if shown else None
-        parts = tuple(part for message in (*said, *failures) for part in message.parts)
-        return Message("assistant", parts, tuple(call for message in said for call in message.tool_calls))
+        if not shown:
+            return Message("assistant", tuple(failures))
+        self._seen = shown[-1]
+        said = reply_in_pieces(shown, self._owner.output_key, self.conversation)
+        return Message("assistant", (*said.parts, *failures), said.tool_calls)
+
+
+def _unless_failed(output: Any) -> Any:
+    if isinstance(output, Failed):
+        raise output.error
+    return output
 
 
 def refusals(outcome: GuardedReply[Any]) -> list[Refuse]:
     """The decisions that keep this reply from being shown."""
     return [decision for decision in (outcome.prompt, *outcome.decisions) if isinstance(decision, Refuse)]
-
-
-def _read_shown(pieces: Sequence[Any], key: str | None) -> Message:
-    """What pieces say together; where they do not add up, each is a snapshot and all of them are shown."""
-    try:
-        return reply_in(add(pieces), key)
-    except TypeError:
-        last = text_of(pieces[-1])
-        earlier = [text for piece in pieces[:-1] if (text := text_of(piece)) not in last]
-        return assistant("\n".join([*dict.fromkeys(earlier), last]))
-
-
-def _text_of_error(error: BaseException | None) -> str:
-    """All an exception says, causes included: parsers put into it what the model wrote."""
-    said: list[str] = []
-    while error is not None and len(said) < 20:  # noqa: PLR2004 - causes can go round in a circle
-        said += [str(error), str(getattr(error, "llm_output", None) or "")]
-        error = error.__cause__ or error.__context__
-    return "\n".join(dict.fromkeys(filter(None, said)))

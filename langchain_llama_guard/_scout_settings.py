@@ -20,6 +20,10 @@ from llama_guard_core.provider.hosts import OPENROUTER, host_for
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
 
 
+class _KeyFromEnvironment(SecretStr):
+    """OpenRouter's key: a model made from the settings of another must not take it to another host."""
+
+
 class ScoutSettings(BaseChatModel):
     """What can be set about Scout. `ChatLlamaScout` adds what LangChain asks of a chat model."""
 
@@ -72,18 +76,29 @@ class ScoutSettings(BaseChatModel):
 
     @model_validator(mode="after")
     def _read_key_and_version(self) -> Self:
-        if self.api_key is None:
+        if self.api_key is None or isinstance(self.api_key, _KeyFromEnvironment):
             variable = host_for(self.base_url).api_key_env
             found = os.environ.get(variable) if variable else None
             # Written past the setter: an assignment would count as a field the user has set.
-            object.__setattr__(self, "api_key", SecretStr(found) if found else None)
+            object.__setattr__(self, "api_key", _KeyFromEnvironment(found) if found else None)
         self._add_version("llama-guardrails", llama_guard_core.__version__)
         return self
+
+    def __copy__(self) -> Self:
+        """A copy with clients of its own: `model_copy(update=...)` may give it another host or another key."""
+        copied = super().__copy__()
+        copied._client = copied._async_client = None  # noqa: SLF001 - one of us
+        return copied
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
         guard = {"guard": repr(self.guard)} if self.guard else {}
         return {"base_url": host_for(self.base_url).base_url, **self._settings, **guard}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The key of the answer cache. LangChain's own leaves out the guard, and all else of a guarded model."""
+        for_this_call = given({"output_version": self.output_version, "stop": stop, **kwargs})
+        return f"{self._llm_type} {sorted({**self._identifying_params, **for_this_call}.items())}"
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -138,9 +153,11 @@ class ScoutSettings(BaseChatModel):
 
     def _connection(self) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
+        is_openrouters = isinstance(self.api_key, _KeyFromEnvironment)
+        is_foreign = is_openrouters and host_for(self.base_url).name != OPENROUTER.name
         return Connection(
             base_url=self.base_url,
-            api_key=self.api_key,
+            api_key=None if is_foreign else self.api_key,
             timeout=self.request_timeout,
             max_retries=self.max_retries,
             default_headers=headers,

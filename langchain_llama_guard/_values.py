@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables.utils import add
 from pydantic import BaseModel
 
 from langchain_llama_guard._conversation import conversation_of, message_of
@@ -57,23 +57,54 @@ def _of_variables(values: Iterable[Any]) -> Conversation:
     return (*turns, user("\n\n".join(said))) if said else tuple(turns)
 
 
-def reply_in(value: Any, key: str | None = None) -> Message:
+def reply_in(value: Any, key: str | None = None, known: Conversation = ()) -> Message:
     """What the output of a chain says, as the assistant's turn.
 
     Args:
-        value: a text, a message, or anything else, of which all text is judged.
+        value: a text, a message, messages, or anything else, of which all text is judged.
         key: where in a mapping the reply is. Left out, all of it is judged.
+        known: the chain's input. What of it comes back among the messages of the output was judged before.
 
     Raises:
         ConfigurationError: if `key` is given and not there.
     """
     value = value if key is None else _at(value, key)
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, BaseMessage) for item in value):
-        value = value[-1]
     if isinstance(value, BaseMessage):
-        message = message_of(value)
-        return Message("assistant", message.parts, message.tool_calls)
-    return assistant(text_of(value))
+        value = [value]
+    if not _are_messages(value):
+        return assistant(text_of(value))
+    messages = [message for message in conversation_of(convert_to_messages(value)) if message not in known]
+    parts = tuple(part for message in messages for part in message.parts)
+    return Message("assistant", parts, tuple(call for message in messages for call in message.tool_calls))
+
+
+def whole_of(pieces: Sequence[Any]) -> Any:
+    """What pieces of a stream make up, the way LangChain reads one: their sum, or the last where there is none."""
+    try:
+        return add(pieces)
+    except TypeError:
+        return pieces[-1]
+
+
+def reply_in_pieces(pieces: Sequence[Any], key: str | None = None, known: Conversation = ()) -> Message:
+    """What pieces of a stream say to somebody who saw each of them, as the assistant's turn.
+
+    Pieces that do not add up are snapshots; what an earlier one says and the last does not is judged with it.
+    """
+    reply = reply_in(whole_of(pieces), key, known)
+    if isinstance(pieces[-1], (str, BaseMessage)):
+        return reply
+    said = reply.text
+    fleeting = dict.fromkeys(text for piece in pieces for text in _texts_in(piece, key) if text not in said)
+    return Message("assistant", (*reply.parts, *map(Text, fleeting)), reply.tool_calls)
+
+
+def _texts_in(piece: Any, key: str | None) -> Iterable[str]:
+    if isinstance(piece, Mapping):
+        for inner in piece.values() if key is None else [piece.get(key)]:
+            yield from _texts_in(inner, None)
+    elif not _are_messages(piece):
+        yield text_of(piece)
 
 
 def _at(value: Any, key: str) -> Any:
@@ -95,7 +126,7 @@ def _is_dict_message(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)  # noqa: PLR2004
 
 
-def text_of(value: Any) -> str:  # noqa: PLR0911 - one line a form
+def text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
     """All text in a value: what a reader would see of it, at any depth."""
     match value:
         case None:
@@ -108,14 +139,19 @@ def text_of(value: Any) -> str:  # noqa: PLR0911 - one line a form
             return "\n".join(filter(None, [*(part.text for part in message.parts if isinstance(part, Text)), *calls]))
         case Document():
             return value.page_content
+        case PromptValue():
+            return text_of(value.to_messages())
         case BaseModel():
-            return value.model_dump_json()
+            return text_of(dict(value))
         case list() | tuple() | set() | frozenset():
             return "\n".join(filter(None, map(text_of, value)))
         case Mapping():
-            return "\n".join(f"{name}: {text}" for name, item in value.items() if (text := text_of(item)))
+            # The names too, even of nothing: in parsed JSON they are the model's own words.
+            return "\n".join(f"{name}: {text_of(item)}" for name, item in value.items())
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return json.dumps(dataclasses.asdict(value), ensure_ascii=False, default=str)
+            return text_of({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+        case object(__dict__=dict(attributes)) if attributes and repr(value) == object.__repr__(value):
+            return text_of(attributes)
         case _:
             return str(value)
 

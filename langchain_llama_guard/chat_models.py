@@ -20,6 +20,7 @@ from langchain_llama_guard._replies import ai_message, generation_chunk
 from langchain_llama_guard._scout_settings import ScoutSettings, given
 from langchain_llama_guard._wire_messages import wire_tool_choice, wire_tools
 from langchain_llama_guard.structured_output import StructuredOutputMethod, structured_output
+from llama_guard_core.provider.hosts import host_for
 from llama_guard_core.provider.wire import Completion
 
 # The smallest window of OpenRouter's endpoints for Scout: the advertised 1,310,720 is not served by all.
@@ -112,8 +113,14 @@ class ChatLlamaScout(ScoutSettings):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The constructor argument that is a secret, and the variable it is read from when loaded again."""
-        return {"api_key": "OPENROUTER_API_KEY"}
+        """The argument that is a secret, and the name it is asked for by when loaded again: one for each host."""
+        return {"api_key": host_for(self.base_url).api_key_env or "LLAMA_SCOUT_API_KEY"}
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """The settings that LangChain cannot serialise, as what they can be made of again."""
+        settings = {"routing": self.routing, "attribution": self.attribution}
+        return {name: value.model_dump(exclude_none=True) for name, value in settings.items() if value}
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

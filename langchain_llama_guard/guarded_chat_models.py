@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput, ModelProfile
@@ -16,10 +16,12 @@ from pydantic import ConfigDict, SkipValidation, model_validator
 from typing_extensions import Self
 
 from langchain_llama_guard import _guarded_generation as guarded
+from langchain_llama_guard._held_events import aunobserved_iteration, unobserved, unobserved_iteration
+from langchain_llama_guard._judged_cache import JudgedCacheModel
 from llama_guard_core.classifier import LlamaGuard
 
 
-class GuardedChatModel(BaseChatModel):
+class GuardedChatModel(JudgedCacheModel):
     """A chat model whose prompts and replies are judged before anything outside it sees them.
 
     It calls the inner model below that model's own callbacks: nothing of a withheld reply reaches a callback,
@@ -71,7 +73,11 @@ class GuardedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the inner model must not see it
         **kwargs: Any,
     ) -> ChatResult:
-        return guarded.generate(self.guard, messages, lambda: self.model._generate(messages, stop=stop, **kwargs))
+        def call() -> ChatResult:
+            with unobserved():
+                return self.model._generate(messages, stop=stop, **kwargs)
+
+        return guarded.generate(self.guard, messages, call)
 
     async def _agenerate(
         self,
@@ -80,11 +86,11 @@ class GuardedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the inner model must not see it
         **kwargs: Any,
     ) -> ChatResult:
-        return await guarded.agenerate(
-            self.guard,
-            messages,
-            lambda: self.model._agenerate(messages, stop=stop, **kwargs),
-        )
+        async def call() -> ChatResult:
+            with unobserved():
+                return await self.model._agenerate(messages, stop=stop, **kwargs)
+
+        return await guarded.agenerate(self.guard, messages, call)
 
     def _stream(
         self,
@@ -94,7 +100,7 @@ class GuardedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         def chunks() -> Generator[ChatGenerationChunk, None, None]:
-            yield from self.model._stream(messages, stop=stop, **kwargs)
+            return unobserved_iteration(self.model._stream(messages, stop=stop, **kwargs))
 
         with closing(guarded.stream(self.guard, messages, chunks)) as shown:
             for chunk in shown:
@@ -109,13 +115,8 @@ class GuardedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async def chunks() -> AsyncGenerator[ChatGenerationChunk, None]:
-            inner = cast(
-                "AsyncGenerator[ChatGenerationChunk, None]", self.model._astream(messages, stop=stop, **kwargs)
-            )
-            async with aclosing(inner) as pieces:
-                async for chunk in pieces:
-                    yield chunk
+        def chunks() -> AsyncGenerator[ChatGenerationChunk, None]:
+            return aunobserved_iteration(self.model._astream(messages, stop=stop, **kwargs))
 
         async with aclosing(guarded.astream(self.guard, messages, chunks)) as shown:
             async for chunk in shown:

@@ -10,16 +10,15 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
-from langchain_core.runnables.utils import aadd, add
 
 from langchain_llama_guard._decision_events import aannounce, announce
 from langchain_llama_guard._guarded_runs import GuardedRun, refusals
+from langchain_llama_guard._values import whole_of
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
 from llama_guard_core.guardrail.policy import Refuse
-from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
-from llama_guard_core.guardrail.stream_guard import Halted
+from llama_guard_core.guardrail.screening import enforced, guarded_call, screen_prompt
 
 RefuseWith = Callable[[Refuse], Any]
 
@@ -177,7 +176,7 @@ class GuardedRunnable(Runnable[Any, Any]):
     def _transform(
         self, pieces: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
-        held = GuardedRun(self, add(pieces), run_manager, config)
+        held = GuardedRun(self, whole_of(list(pieces)), run_manager, config)
         prompt = run(screen_prompt(self.guard.policy, held.conversation), self.guard.judge)
         announce([prompt], run_manager)
         if isinstance(prompt, Refuse):
@@ -186,13 +185,14 @@ class GuardedRunnable(Runnable[Any, Any]):
         source = held.source(kwargs)
         with closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
             for event in events:
-                announce([event.decision], run_manager)
-                if isinstance(event, Halted):
-                    yield held.refusal(event.decision)
+                decision = enforced(event.decision)
+                announce([decision], run_manager)
+                if isinstance(decision, Refuse):
+                    yield held.refusal(decision)
                     return
                 if held.events:
                     held.events.release()
-                yield from held.shown(event.chunks)
+                yield from held.shown(event)
 
     async def _atransform(
         self,
@@ -201,7 +201,7 @@ class GuardedRunnable(Runnable[Any, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        held = GuardedRun(self, await aadd(pieces), run_manager, config)
+        held = GuardedRun(self, whole_of([piece async for piece in pieces]), run_manager, config)
         prompt = await arun(screen_prompt(self.guard.policy, held.conversation), self.guard.ajudge)
         await aannounce([prompt], run_manager)
         if isinstance(prompt, Refuse):
@@ -210,11 +210,12 @@ class GuardedRunnable(Runnable[Any, Any]):
         source = held.asource(kwargs)
         async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
             async for event in events:
-                await aannounce([event.decision], run_manager)
-                if isinstance(event, Halted):
-                    yield held.refusal(event.decision)
+                decision = enforced(event.decision)
+                await aannounce([decision], run_manager)
+                if isinstance(decision, Refuse):
+                    yield held.refusal(decision)
                     return
                 if held.events:
                     await held.events.arelease()
-                for piece in held.shown(event.chunks):
+                for piece in held.shown(event):
                     yield piece

@@ -8,16 +8,16 @@ from a question to a verdict, a model is a function, a stream is an iterator.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Raise
 from llama_guard_core.guardrail.screening import Check, Effect, Flow
 from llama_guard_core.guardrail.stream_guard import Finished, Halted, NeedChunk, NeedVerdict, Release, StreamGuard
 from llama_guard_core.guardrail.verdict import Verdict
 
 C = TypeVar("C")
 T = TypeVar("T")
+_END: Final = object()
 Asks = Callable[[Check], Verdict]
 AsksAsync = Callable[[Check], Awaitable[Verdict]]
 
@@ -74,7 +74,8 @@ def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Gen
         while not isinstance(event := guard.next_event(), Finished | Halted):
             match event:
                 case NeedChunk():
-                    guard.receive(next(source, None))
+                    chunk = next(source, _END)
+                    guard.end() if chunk is _END else guard.receive(cast("C", chunk))
                 case NeedVerdict(question):
                     try:
                         guard.judge(check(question))
@@ -86,7 +87,7 @@ def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Gen
         if close := getattr(source, "close", None):
             close()
     if isinstance(event, Halted):
-        yield _refusing(event)
+        yield event
 
 
 async def aguard_stream(
@@ -97,7 +98,8 @@ async def aguard_stream(
         while not isinstance(event := guard.next_event(), Finished | Halted):
             match event:
                 case NeedChunk():
-                    guard.receive(await anext(source, None))
+                    chunk = await anext(source, _END)
+                    guard.end() if chunk is _END else guard.receive(cast("C", chunk))
                 case NeedVerdict(question):
                     try:
                         guard.judge(await check(question))
@@ -109,13 +111,7 @@ async def aguard_stream(
         if close := getattr(source, "aclose", None):
             await close()
     if isinstance(event, Halted):
-        yield _refusing(event)
-
-
-def _refusing(event: Halted) -> Halted:
-    if isinstance(event.decision, Raise):
-        raise event.decision.error
-    return event
+        yield event
 
 
 def _told(call: Callable[[], T] | None) -> Callable[[], T]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -27,14 +27,14 @@ class Allow:
     """The text may pass.
 
     Attributes:
-        stage: what was judged.
+        stage: what was judged; `None` if nothing was.
         verdict: what was said of it; `None` if it was not judged or could not be.
         flagged: hazards that were named and, by the policy, let through.
         overruled: true where monitor mode let pass what enforce mode would have refused.
         error: why there is no verdict, where the policy lets unjudged text pass.
     """
 
-    stage: Stage
+    stage: Stage | None = None
     verdict: Verdict | None = None
     flagged: tuple[HazardCategory, ...] = ()
     overruled: bool = False
@@ -73,7 +73,7 @@ def decision_record(decision: Allow | Refuse) -> dict[str, Any]:
     """A decision as plain JSON values for metadata and traces; it holds no judged text."""
     record: dict[str, Any] = {
         "action": "allow" if isinstance(decision, Allow) else "refuse",
-        "stage": decision.stage.value,
+        "stage": decision.stage.value if decision.stage else None,
         "verdict": None if decision.verdict is None else decision.verdict.as_dict(),
         "no_verdict": decision.error.reason if decision.error else None,
     }
@@ -187,8 +187,27 @@ class Policy(BaseModel):
         """Whether this stage is judged at all."""
         return stage in self.stages
 
-    def decide(self, verdict: Verdict) -> Decision:
-        """What follows from a verdict."""
+    def decide(self, verdict: Verdict, *, also: Sequence[Stage] = ()) -> Decision:
+        """What follows from a verdict.
+
+        Args:
+            verdict: what the guard said.
+            also: further stages the judged text belongs to; the strictest decision holds.
+        """
+        others = (self._decided(replace(verdict, stage=stage)) for stage in also)
+        return _strictest([self._decided(verdict), *others])
+
+    def without_verdict(self, stage: Stage, error: GuardUnavailable, *, also: Sequence[Stage] = ()) -> Decision:
+        """What follows when no verdict could be had.
+
+        Args:
+            stage: what was to be judged.
+            error: why it could not be.
+            also: further stages the text belongs to; the strictest decision holds.
+        """
+        return _strictest([self._undecided(each, error) for each in (stage, *also)])
+
+    def _decided(self, verdict: Verdict) -> Decision:
         if verdict.safe:
             return Allow(verdict.stage, verdict)
         rules = self._rules(verdict.stage)
@@ -203,8 +222,7 @@ class Policy(BaseModel):
             return Refuse(verdict.stage, text, verdict)
         return Raise(verdict.stage, _unsafe(verdict, text))
 
-    def without_verdict(self, stage: Stage, error: GuardUnavailable) -> Decision:
-        """What follows when no verdict could be had."""
+    def _undecided(self, stage: Stage, error: GuardUnavailable) -> Decision:
         rules = self._rules(stage)
         if rules.mode == "monitor" or rules.on_no_verdict == "allow":
             return Allow(stage, error=error, overruled=rules.on_no_verdict != "allow")
@@ -237,6 +255,15 @@ class _Rules:
         words = (category.code, category.name) if category.known else ()
         told = (hazards[word] for hazards in self.hazards for word in words if word in hazards)
         return next(told, "block")
+
+
+def _strictest(decisions: Sequence[Decision]) -> Decision:
+    """The first that does not allow; else the first that allows only because a policy says so; else the first."""
+    withheld = [decision for decision in decisions if not isinstance(decision, Allow)]
+    noted = [
+        decision for decision in decisions if isinstance(decision, Allow) and (decision.overruled or decision.flagged)
+    ]
+    return (*withheld, *noted, *decisions)[0]
 
 
 def refusal_error(refusal: Refuse) -> UnsafeContent | GuardUnavailable:

@@ -25,10 +25,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Put this question to the guard: is the end of this conversation safe?"""
+    """Put this question to the guard: is the end of this conversation safe?
+
+    Attributes:
+        stage: what is judged.
+        conversation: the chat so far, the part under judgement last.
+        also: what else stands in that part: tool calls beside a reply's words, tool results beside a prompt. What
+            follows is the strictest of what the policy says for each.
+    """
 
     stage: Stage
     conversation: Conversation
+    also: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +63,30 @@ class GuardedReply(Generic[R]):
     decisions: tuple[Allow | Refuse, ...] = ()
 
 
-def screen(policy: Policy, stage: Stage, conversation: Conversation) -> Flow[Allow | Refuse]:
-    """Judge the end of a conversation, as far as the policy asks for it and there is something to judge.
+def screen(policy: Policy, check: Check | None) -> Flow[Allow | Refuse]:
+    """Put a question, if there is one and the policy judges its stage, and follow the policy.
 
     Raises:
         UnsafeContent: it is unsafe, and the policy says raise.
         GuardUnavailable: no verdict could be had, and the policy says raise.
     """
-    if not policy.judges(stage) or not conversation:
-        return Allow(stage)
+    if check is None or not policy.judges(check.stage):
+        return Allow()
     try:
-        verdict = yield Check(stage, conversation)
+        verdict = yield check
     except GuardUnavailable as error:
-        return enforced(policy.without_verdict(stage, error))
-    return enforced(policy.decide(verdict))
+        return enforced(policy.without_verdict(check.stage, error, also=check.also))
+    return enforced(policy.decide(verdict, also=check.also))
 
 
 def screen_prompt(policy: Policy, conversation: Conversation) -> Flow[Allow | Refuse]:
-    """Judge what was said to the model since it last spoke, tool results included.
-
-    A user's words and tool results together are judged in one question, as a prompt; under a policy that
-    judges no prompts, as a tool result.
-    """
-    stage = prompt_stage(conversation)
-    said = _said_since_reply(conversation)
-    if not policy.judges(stage) and any(message.role == "tool" for message in said):
-        stage = Stage.TOOL_RESULT
-    return screen(policy, stage, conversation if any(not message.is_blank for message in said) else ())
+    """Judge what was said to the model since it last spoke, tool results included."""
+    return screen(policy, prompt_check(policy, conversation))
 
 
 def screen_reply(policy: Policy, conversation: Conversation, reply: Message) -> Flow[Allow | Refuse]:
     """Judge a reply, its tool calls included, as the answer to its conversation."""
-    stage, judged = reply_under_judgement(policy, reply)
-    return screen(policy, stage, (*conversation, judged) if judged else ())
+    return screen(policy, reply_check(policy, conversation, reply))
 
 
 def guarded_call(
@@ -123,13 +122,27 @@ def prompt_stage(conversation: Conversation) -> Stage:
     return Stage.TOOL_RESULT if said and all(message.role == "tool" for message in said) else Stage.PROMPT
 
 
-def reply_under_judgement(policy: Policy, reply: Message) -> tuple[Stage, Message | None]:
-    """What of a reply is judged, and as what: text and tool calls together, in one question."""
+def prompt_check(policy: Policy, conversation: Conversation) -> Check | None:
+    """The question about what was said to the model since it last spoke, if the policy judges that."""
+    said = [message for message in _said_since_reply(conversation) if not message.is_blank]
+    present = {Stage.TOOL_RESULT if message.role == "tool" else Stage.PROMPT for message in said}
+    return _check(policy, present, (Stage.PROMPT, Stage.TOOL_RESULT), conversation)
+
+
+def reply_check(policy: Policy, conversation: Conversation, reply: Message) -> Check | None:
+    """The question about a reply, its text and its tool calls together, as far as the policy judges them."""
     parts = reply.parts if policy.judges(Stage.REPLY) else ()
     calls = reply.tool_calls if policy.judges(Stage.TOOL_CALL) else ()
+    present = {Stage.TOOL_CALL} if calls else set()
+    if not Message("assistant", parts).is_blank:
+        present.add(Stage.REPLY)
     judged = Message("assistant", parts, calls)
-    stage = Stage.TOOL_CALL if calls and Message("assistant", parts).is_blank else Stage.REPLY
-    return stage, None if judged.is_blank else judged
+    return _check(policy, present, (Stage.REPLY, Stage.TOOL_CALL), (*conversation, judged))
+
+
+def _check(policy: Policy, present: set[Stage], order: tuple[Stage, ...], conversation: Conversation) -> Check | None:
+    judged = [stage for stage in order if stage in present and policy.judges(stage)]
+    return Check(judged[0], conversation, tuple(judged[1:])) if judged else None
 
 
 def _said_since_reply(conversation: Conversation) -> list[Message]:

@@ -22,17 +22,18 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Allow, Decision, Policy, Raise, Refuse
-from llama_guard_core.guardrail.screening import Check, reply_under_judgement
+from llama_guard_core.guardrail.policy import Allow, Decision, Policy, Refuse
+from llama_guard_core.guardrail.screening import Check, enforced, reply_check
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Conversation, Message
 
 C = TypeVar("C")
+E = TypeVar("E", "NeedChunk", "NeedVerdict")
 
 
 @dataclass(frozen=True, slots=True)
 class NeedChunk:
-    """Read the next chunk of the reply and hand it to `receive`; hand it `None` at the end."""
+    """Read the next chunk of the reply and hand it to `receive`; at the end of the reply, call `end`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class Release(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """Stop reading. What was withheld is gone; show the refusal, or raise."""
+    """Stop reading. What was withheld is gone; show the refusal."""
 
-    decision: Refuse | Raise
+    decision: Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,6 @@ class StreamGuard(Generic[C]):
         self._read = read
         self._withheld: list[C] = []
         self._holds = policy.judges(Stage.REPLY) or policy.judges(Stage.TOOL_CALL)
-        self._stage = Stage.REPLY
         self._event: StreamEvent[C] = NeedChunk()
 
     def next_event(self) -> StreamEvent[C]:
@@ -90,37 +90,49 @@ class StreamGuard(Generic[C]):
             self._event = Finished() if self._holds else NeedChunk()
         return event
 
-    def receive(self, chunk: C | None) -> None:
-        """Take the next chunk of the reply, or `None` when there is no more."""
+    def receive(self, chunk: C) -> None:
+        """Take the next chunk of the reply."""
         self._expect(NeedChunk)
-        if chunk is None:
-            self._event = self._at_the_end() if self._withheld else Finished()
-        elif self._holds:
+        if self._holds:
             self._withheld.append(chunk)
         else:
-            self._event = Release((chunk,), Allow(self._stage))
+            self._event = Release((chunk,), Allow())
+
+    def end(self) -> None:
+        """Learn that there are no more chunks."""
+        self._expect(NeedChunk)
+        if not self._withheld:
+            self._event = Finished()
+            return
+        check = reply_check(self._policy, self._conversation, self._read(self._withheld))
+        self._event = NeedVerdict(check) if check else Release(tuple(self._withheld), Allow())
 
     def judge(self, verdict: Verdict) -> None:
-        """Take the verdict on what `NeedVerdict` asked about."""
-        self._expect(NeedVerdict)
-        self._follow(self._policy.decide(verdict))
+        """Take the verdict on what `NeedVerdict` asked about.
+
+        Raises:
+            UnsafeContent: it is unsafe, and the policy says raise.
+        """
+        check = self._expect(NeedVerdict).check
+        self._follow(self._policy.decide(verdict, also=check.also))
 
     def cannot_judge(self, error: GuardUnavailable) -> None:
-        """Learn that no verdict can be had."""
-        self._expect(NeedVerdict)
-        self._follow(self._policy.without_verdict(self._stage, error))
+        """Learn that no verdict can be had.
 
-    def _expect(self, asked: type[NeedChunk | NeedVerdict]) -> None:
+        Raises:
+            GuardUnavailable: the policy says raise.
+        """
+        check = self._expect(NeedVerdict).check
+        self._follow(self._policy.without_verdict(check.stage, error, also=check.also))
+
+    def _expect(self, asked: type[E]) -> E:
         if not isinstance(self._event, asked):
             msg = f"a stream guard was told what it had not asked for: its next event is {type(self._event).__name__}"
             raise RuntimeError(msg)  # noqa: TRY004 - what is wrong is the order of calls, not a type
-
-    def _at_the_end(self) -> StreamEvent[C]:
-        self._stage, judged = reply_under_judgement(self._policy, self._read(self._withheld))
-        if judged is None:
-            return Release(tuple(self._withheld), Allow(self._stage))
-        return NeedVerdict(Check(self._stage, (*self._conversation, judged)))
+        return self._event
 
     def _follow(self, decision: Decision) -> None:
         withheld, self._withheld = tuple(self._withheld), []
-        self._event = Release(withheld, decision) if isinstance(decision, Allow) else Halted(decision)
+        self._event = Finished()
+        followed = enforced(decision)
+        self._event = Release(withheld, followed) if isinstance(followed, Allow) else Halted(followed)

@@ -74,6 +74,7 @@ class Verdict:
             "safe": self.safe,
             "stage": self.stage.value,
             "categories": [{"code": c.code, "name": c.name} for c in self.categories],
+            "all_named": self.all_named,
             "score": self.score,
             "model": self.model,
             "provider": self.provider,

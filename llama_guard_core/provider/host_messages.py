@@ -78,7 +78,7 @@ def _sentence_of_mapping(error: Mapping[Any, Any], depth: int) -> str:
 
 
 def _parsed_if_json(text: object) -> object:
-    """The JSON in a string, the string itself if it is words, or None if it is a broken text of either kind or a web page."""
+    """The JSON in a string, the string itself if it is words, None if it is broken JSON or a web page."""
     if isinstance(text, str) and text.lstrip()[:1] in ("{", "[", '"'):
         try:
             return parse_json(text)

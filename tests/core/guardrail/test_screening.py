@@ -17,7 +17,7 @@ from llama_guard_core.guardrail.screening import (
     GuardedReply,
     guarded_call,
     prompt_stage,
-    reply_under_judgement,
+    reply_check,
     screen,
     screen_prompt,
     screen_reply,
@@ -131,24 +131,35 @@ TEXT, CALLS, BOTH, NEITHER = assistant("b"), assistant("", (CALL,)), assistant("
 @pytest.mark.parametrize(
     ("stages", "reply", "expected"),
     [
-        (["reply", "tool_call"], TEXT, (Stage.REPLY, TEXT)),
-        (["reply", "tool_call"], CALLS, (Stage.TOOL_CALL, CALLS)),
-        (["reply", "tool_call"], BOTH, (Stage.REPLY, BOTH)),
-        (["reply", "tool_call"], NEITHER, (Stage.REPLY, None)),
-        (["reply"], BOTH, (Stage.REPLY, TEXT)),
-        (["reply"], CALLS, (Stage.REPLY, None)),
-        (["tool_call"], BOTH, (Stage.TOOL_CALL, CALLS)),
-        (["tool_call"], TEXT, (Stage.REPLY, None)),
-        (["prompt"], BOTH, (Stage.REPLY, None)),
+        (["reply", "tool_call"], TEXT, Check(Stage.REPLY, (user("a"), TEXT))),
+        (["reply", "tool_call"], CALLS, Check(Stage.TOOL_CALL, (user("a"), CALLS))),
+        (["reply", "tool_call"], BOTH, Check(Stage.REPLY, (user("a"), BOTH), (Stage.TOOL_CALL,))),
+        (["reply", "tool_call"], NEITHER, None),
+        (["reply"], BOTH, Check(Stage.REPLY, (user("a"), TEXT))),
+        (["reply"], CALLS, None),
+        (["tool_call"], BOTH, Check(Stage.TOOL_CALL, (user("a"), CALLS))),
+        (["tool_call"], TEXT, None),
+        (["prompt"], BOTH, None),
     ],
 )
 def test_of_a_reply_what_the_policy_judges_is_judged_in_one_question(
-    stages: list[str], reply: Message, expected: tuple[Stage, Message | None]
+    stages: list[str], reply: Message, expected: Check | None
 ) -> None:
     policy = Policy.from_mapping({"stages": stages})
-    assert expected == reply_under_judgement(policy, reply)
-    asked = [Check(expected[0], (user("a"), expected[1]))] if expected[1] else []
-    assert asked == asked_of(screen_reply(policy, (user("a"),), reply))
+    assert expected == reply_check(policy, (user("a"),), reply)
+    assert [expected] * (expected is not None) == asked_of(screen_reply(policy, (user("a"),), reply))
+
+
+@pytest.mark.parametrize("monitored", ["reply", "tool_call"])
+def test_the_strictest_rules_hold_for_text_and_tool_calls_judged_together(monitored: str) -> None:
+    """Words beside a tool call do not buy it the words' milder rules, nor the other way round."""
+    policy = Policy.from_mapping({"per_stage": {monitored: {"mode": "monitor"}}})
+    both = assistant("bad", (CALL,))
+    strict = "tool_call" if monitored == "reply" else "reply"
+    refused = run(screen_reply(policy, (user("a"),), both), Guard())
+    assert (Refuse, strict) == (type(refused), refused.stage and refused.stage.value)
+    undecided = run(screen_reply(policy, (user("a"),), assistant("down", (CALL,))), Guard())
+    assert (Refuse, strict) == (type(undecided), undecided.stage and undecided.stage.value)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +178,7 @@ def test_of_a_reply_what_the_policy_judges_is_judged_in_one_question(
 )
 def test_what_follows_from_a_check_is_what_the_policy_says(text: str, policy: Policy, outcome: type) -> None:
     try:
-        followed: object = run(screen(policy, Stage.DOCUMENT, (user(text),)), Guard())
+        followed: object = run(screen(policy, Check(Stage.DOCUMENT, (user(text),))), Guard())
     except LlamaGuardError as error:
         followed = error
     assert outcome is type(followed)

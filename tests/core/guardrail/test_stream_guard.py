@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Allow, Policy, Raise, Refuse
+from llama_guard_core.errors import GuardUnavailable, UnsafeContent
+from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Allow, Policy, Refuse
 from llama_guard_core.guardrail.screening import Check
 from llama_guard_core.guardrail.stream_guard import (
     Finished,
@@ -38,9 +38,10 @@ def guard_of(policy: Policy | None = None, read: Callable[[Sequence[str]], Messa
 def ended(*chunks: str, policy: Policy | None = None) -> StreamGuard[str]:
     """A guard that was handed these chunks and then the end."""
     guard = guard_of(policy)
-    for chunk in (*chunks, None):
+    for chunk in chunks:
         assert isinstance(guard.next_event(), NeedChunk)
         guard.receive(chunk)
+    guard.end()
     return guard
 
 
@@ -68,12 +69,11 @@ def test_an_unsafe_reply_halts_and_nothing_follows() -> None:
     assert [Halted(Refuse(Stage.REPLY, DEFAULT_REFUSAL, UNSAFE))] == remaining(guard)
 
 
-def test_an_unsafe_reply_halts_with_an_exception_if_the_policy_says_raise() -> None:
+def test_an_unsafe_reply_raises_if_the_policy_says_so_and_nothing_follows() -> None:
     guard = ended("b", policy=Policy(on_unsafe="raise"))
-    guard.judge(UNSAFE)
-    (event,) = remaining(guard)
-    assert isinstance(event, Halted)
-    assert isinstance(event.decision, Raise)
+    with pytest.raises(UnsafeContent):
+        guard.judge(UNSAFE)
+    assert [Finished()] == remaining(guard)
 
 
 def test_a_reply_without_a_verdict_halts() -> None:
@@ -93,15 +93,15 @@ def test_a_stream_without_chunks_is_finished_without_a_question() -> None:
 
 
 def test_a_blank_reply_is_released_without_a_question() -> None:
-    assert [Release((" ", "\n"), Allow(Stage.REPLY)), Finished()] == remaining(ended(" ", "\n"))
+    assert [Release((" ", "\n"), Allow()), Finished()] == remaining(ended(" ", "\n"))
 
 
 def test_chunks_pass_as_they_come_where_the_policy_judges_nothing_of_a_reply() -> None:
     guard = guard_of(Policy.from_mapping({"stages": ["prompt"]}))
     for chunk in ("b", "c"):
         guard.receive(chunk)
-        assert [Release((chunk,), Allow(Stage.REPLY)), NeedChunk()] == remaining(guard)
-    guard.receive(None)
+        assert [Release((chunk,), Allow()), NeedChunk()] == remaining(guard)
+    guard.end()
     assert [Finished()] == remaining(guard)
 
 
@@ -111,7 +111,7 @@ def test_a_streamed_tool_call_is_judged_and_refused_as_a_tool_call() -> None:
         Policy.from_mapping({"per_stage": {"tool_call": {"apology": "No tool."}}}), lambda _: assistant("", (call,))
     )
     guard.receive("b")
-    guard.receive(None)
+    guard.end()
     assert [NeedVerdict(Check(Stage.TOOL_CALL, (*ASKED, assistant("", (call,)))))] == remaining(guard)
     guard.cannot_judge(DOWN)
     assert [Halted(Refuse(Stage.TOOL_CALL, "No tool.", error=DOWN))] == remaining(guard)

@@ -118,6 +118,7 @@ THE_GRAMMAR = [
 
 LOOK_ALIKES = [
     "\u017fafe",
+    "un\u017fafe",
     "s\u0430fe",
     "saf\u0435",
     "\uff53\uff41\uff46\uff45",

@@ -94,9 +94,8 @@ def test_any_bytes_at_all_are_read_alike_whole_and_in_pieces(body, size):
 def test_an_event_longer_than_the_bound_is_refused(body, size):
     decoder = EventStreamDecoder(max_event_bytes=100)
     with pytest.raises(UnexpectedResponse) as caught:
-        for at in range(0, len(body), size):
-            decoder.feed(body[at : at + size])
-    assert caught.value.reason == "malformed"
+        [decoder.feed(body[at : at + size]) for at in range(0, len(body), size)]
+    assert "malformed" == caught.value.reason
 
 
 def test_many_short_events_are_not_too_long_together():

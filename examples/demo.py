@@ -23,7 +23,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
-from langchain_llama_guard import ChatLlamaScout, ConfigurationError, LlamaGuard, LlamaGuardError, Policy
+from langchain_llama_guard import ChatLlamaScout, ConfigurationError, LlamaGuard, LlamaGuardError, Policy, Verdict
 from llama_guard_core.provider.embedded import EmbeddedHost
 
 HERE = Path(__file__).parent
@@ -97,9 +97,9 @@ class Demo:
     """One conversation. Refused turns stay out of the history, so that a refusal does not colour what follows."""
 
     def __init__(self, hosts: Hosts) -> None:
-        self.guard = LlamaGuard(**hosts.guard, policy=Policy(refusal=lambda v: f"I can't help with that ({_named(v)})."))
-        scout = ChatLlamaScout(guard=self.guard, temperature=0, max_tokens=60, **hosts.scout)
-        self.model_name = scout.model_name
+        policy = Policy(refusal=lambda verdict: f"I can't help with that ({_named(verdict)}).")
+        guard = LlamaGuard(policy=policy, **hosts.guard)
+        scout = ChatLlamaScout(guard=guard, temperature=0, max_tokens=60, **hosts.scout)
         self.chain = PROMPT | scout
         self.history: list[BaseMessage] = []
 
@@ -114,6 +114,13 @@ class Demo:
         self._show(answer, monotonic() - asked)
         if answer.response_metadata["finish_reason"] != "content_filter":
             self.history = [*said, AIMessage(answer.text)]
+
+    def try_to_ask(self, question: str) -> None:
+        """Ask, and go on if the model cannot be reached."""
+        try:
+            self.ask(question)
+        except LlamaGuardError as error:
+            print(f"  failed  {error}")
 
     def _show(self, answer: AIMessageChunk, seconds: float) -> None:
         decided = answer.response_metadata.get("llama_guard", [])
@@ -134,7 +141,7 @@ class Demo:
             print(f"  shown   {answer.text}")
 
 
-def _named(verdict: Any) -> str:
+def _named(verdict: Verdict) -> str:
     return ", ".join(str(category) for category in verdict.categories) or "no hazard named"
 
 
@@ -162,10 +169,7 @@ def run(hosts: Hosts, *, talk: bool) -> None:
     if talk:
         print("\nType a question of your own; an empty line ends.")
         while question := input("\n> ").strip():
-            try:
-                demo.ask(question)
-            except LlamaGuardError as error:
-                print(f"  failed  {error}")
+            demo.try_to_ask(question)
 
 
 def main() -> int:

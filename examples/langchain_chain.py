@@ -1,6 +1,6 @@
 """A chain whose model guards itself: prompt and reply judged, nothing unsafe in any stream, callback or trace.
 
-    OPENROUTER_API_KEY=... python examples/langchain_chain.py
+Run it with `OPENROUTER_API_KEY=... python examples/langchain_chain.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Guarding a chain that is there already, without touching it: its input and its output judged.
 
-    OPENROUTER_API_KEY=... python examples/langchain_existing_chain.py
+Run it with `OPENROUTER_API_KEY=... python examples/langchain_existing_chain.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Monitor mode: everything passes, and you see what would have been refused. A way to begin.
 
-    OPENROUTER_API_KEY=... python examples/langchain_monitor.py
+Run it with `OPENROUTER_API_KEY=... python examples/langchain_monitor.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A policy with different actions per hazard and per stage, read from a settings file.
 
-    OPENROUTER_API_KEY=... python examples/langchain_policy.py
+Run it with `OPENROUTER_API_KEY=... python examples/langchain_policy.py`.
 """
 
 from __future__ import annotations

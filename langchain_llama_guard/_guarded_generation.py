@@ -20,7 +20,7 @@ from langchain_llama_guard._failures import Failed, as_output
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
-from llama_guard_core.guardrail.screening import Flow, GuardedReply, enforced, guarded_call, screen_prompt
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, screen_prompt
 from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Text, assistant
@@ -135,16 +135,14 @@ class _HeldReply:
 
     def shown(self, event: Release[ChatGenerationChunk | Failed] | Halted) -> Iterator[ChatGenerationChunk]:
         """The chunks to show; the last of them says what was decided. Where the model raised, it is raised."""
-        decision = enforced(event.decision)
-        self._records += records(decision)
-        if isinstance(decision, Refuse):
-            yield _refusal_chunk(decision, self._records, self._whole)
+        self._records += records(event.decision)
+        if isinstance(event, Halted):
+            yield _refusal_chunk(event.decision, self._records, self._whole)
             return
-        chunks = event.chunks if isinstance(event, Release) else ()
-        for at, chunk in enumerate(chunks, 1):
+        for at, chunk in enumerate(event.chunks, 1):
             if isinstance(chunk, Failed):
                 raise chunk.error
-            if at < len(chunks) or not self._records:
+            if at < len(event.chunks) or not self._records:
                 yield chunk
             else:
                 yield _with_records(chunk, self._records)

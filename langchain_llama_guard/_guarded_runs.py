@@ -20,7 +20,7 @@ from langchain_llama_guard._held_events import (
 from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
 from llama_guard_core.guardrail.screening import GuardedReply
-from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Message, Text, assistant
 
@@ -91,9 +91,9 @@ class GuardedRun:
             return self.refusal(refused)
         return _unless_failed(outcome.reply)
 
-    def shown(self, event: Release[Any] | Halted) -> Iterator[Any]:
+    def shown(self, pieces: Sequence[Any]) -> Iterator[Any]:
         """The pieces to show; where the chain raised, it is raised."""
-        return map(_unless_failed, event.chunks if isinstance(event, Release) else ())
+        return map(_unless_failed, pieces)
 
     def refusal(self, decision: Refuse) -> Any:
         """The refusal in the form of the chain's output.

@@ -40,11 +40,6 @@ class JudgedCacheModel(BaseChatModel):
         cached = _cached(self)
         return await BaseChatModel._agenerate_with_cache(cached, messages, stop, run_manager, **kwargs)  # noqa: SLF001
 
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # LangChain leaves out all settings of a model that cannot be serialised, and with a guard none can: two
-        # models with different policies would share what they cached.
-        return f"{super()._get_llm_string(stop, **kwargs)}---{sorted(self._identifying_params.items())}"
-
 
 def _cached(model: BaseChatModel) -> BaseChatModel:
     """The model itself, or, where a cache is in force, the model as if it had been given a `_JudgedOnly` one."""

@@ -15,7 +15,7 @@ import llama_guard_core
 from langchain_llama_guard._wire_messages import wire_messages
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
-from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, Timeouts
 from llama_guard_core.provider.hosts import OPENROUTER, host_for
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
 
@@ -141,7 +141,11 @@ class ScoutSettings(BaseChatModel):
         for_this_call = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop:
             for_this_call["stop"] = stop
-        return {"messages": wire_messages(messages), **self._settings, **given(for_this_call)}
+        request = {"messages": wire_messages(messages), **self._settings, **given(for_this_call)}
+        if request.get("n", 1) != 1:
+            msg = "Scout's hosts give one reply to a request: call batch() with the same input for several"
+            raise ValueError(msg)
+        return request
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
@@ -151,26 +155,31 @@ class ScoutSettings(BaseChatModel):
             request.setdefault("stream_options", {"include_usage": True})
         return request
 
-    def _connection(self) -> Connection:
+    def _connection(self, users_client: Any) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
+        is_set = "request_timeout" in self.model_fields_set
         is_openrouters = isinstance(self.api_key, _KeyFromEnvironment)
         is_foreign = is_openrouters and host_for(self.base_url).name != OPENROUTER.name
         return Connection(
             base_url=self.base_url,
             api_key=None if is_foreign else self.api_key,
-            timeout=self.request_timeout,
+            # A client of the user's has timeouts of its own, which our default must not undo.
+            timeout=DEFAULT_TIMEOUTS if users_client and not is_set else self.request_timeout,
             max_retries=self.max_retries,
             default_headers=headers,
         )
 
     def _sync(self) -> ChatClient:
-        self._client = self._client or ChatClient(self._connection(), http_client=self.http_client)
+        users_client = self.http_client
+        self._client = self._client or ChatClient(self._connection(users_client), http_client=users_client)
         return self._client
 
     def _async(self) -> AsyncChatClient:
-        client = self._async_client or AsyncChatClient(self._connection(), http_client=self.http_async_client)
-        self._async_client = client
-        return client
+        users_client = self.http_async_client
+        self._async_client = self._async_client or AsyncChatClient(
+            self._connection(users_client), http_client=users_client
+        )
+        return self._async_client
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:

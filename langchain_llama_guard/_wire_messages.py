@@ -7,6 +7,7 @@ parts of an assistant's earlier turn that the API carries elsewhere (tool calls)
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,12 @@ from langchain_core.messages import (
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _ROLES = {"system", "developer", "user", "assistant"}
 # Parts of an assistant's turn that travel in `tool_calls`, or that the model's hosts have no field for.
 _NOT_SENT_BACK = {
     "tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call", "input_json_delta",
-    "thinking", "redacted_thinking", "reasoning", "reasoning_content", "refusal",
+    "thinking", "redacted_thinking", "reasoning", "reasoning_content",
 }  # fmt: skip
 
 
@@ -68,11 +70,37 @@ def _assistant(message: AIMessage) -> dict[str, Any]:
     ] + [_wire_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
     content = message.content
     if not isinstance(content, str):
-        content = [part for part in content if isinstance(part, str) or part.get("type") not in _NOT_SENT_BACK]
-    wire: dict[str, Any] = {"role": "assistant", "content": _content(content) or (None if calls else "")}
+        calls += _calls_in(content, {call["id"] for call in calls})
+        content = [_refusal_as_text(part) for part in content if not _is_not_sent_back(part)]
+    said = _content(content) or message.additional_kwargs.get("refusal")
+    wire: dict[str, Any] = {"role": "assistant", "content": said or (None if calls else "")}
     if calls:
         wire["tool_calls"] = calls
     return wire
+
+
+def _calls_in(content: Sequence[str | Mapping[str, Any]], known: set[str]) -> Iterable[dict[str, Any]]:
+    """The calls that stand in the content alone, in Anthropic's form or as standard blocks."""
+    for part in content:
+        match part:
+            case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": arguments} | {
+                "type": "tool_call", "id": str(call_id), "name": str(name), "args": arguments
+            } if call_id not in known:  # fmt: skip
+                yield _wire_call(call_id, name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _is_not_sent_back(part: str | Mapping[str, Any]) -> bool:
+    return not isinstance(part, str) and part.get("type") in _NOT_SENT_BACK
+
+
+def _refusal_as_text(part: str | dict[str, Any]) -> str | dict[str, Any]:
+    match part:
+        case {"type": "refusal", "refusal": str(text)}:
+            return text
+        case {"type": "non_standard", "value": {"type": "refusal", "refusal": str(text)}}:
+            return text
+        case _:
+            return part
 
 
 def _wire_call(call_id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
@@ -87,7 +115,7 @@ def _part(part: str | Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901, PLR09
     match part:
         case str():
             return {"type": "text", "text": part}
-        case {"type": "text", "text": str(text)} if "source_type" not in part:
+        case {"type": "text", "text": str(text)}:
             cache = {"cache_control": part["cache_control"]} if "cache_control" in part else {}
             return {"type": "text", "text": text, **cache}
         case {"type": "image_url", "image_url": str(url)}:
@@ -115,11 +143,14 @@ def _part(part: str | Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901, PLR09
 
 def _image(image: Mapping[str, Any]) -> dict[str, Any]:
     url = image["url"]
+    media_type, _, payload = url.removeprefix("data:").partition(";base64,")
     if url.startswith("data:"):
-        media_type, comma, payload = url[5:].partition(";base64,")
-        if not comma or not payload or media_type not in IMAGE_TYPES:
+        if media_type not in IMAGE_TYPES or len(payload) % 4 or not _BASE64.fullmatch(payload):
             msg = f"an inline image must be base64 data of one of {', '.join(IMAGE_TYPES)}"
             raise ValueError(msg)
+    elif not url.startswith(("https://", "http://")):
+        msg = "an image is given by its https:// address or as base64 data"
+        raise ValueError(msg)
     detail = {"detail": image["detail"]} if image.get("detail") else {}
     return {"type": "image_url", "image_url": {"url": url, **detail}}
 
@@ -152,12 +183,17 @@ def wire_tool_choice(
     """LangChain's `tool_choice` in the API's words.
 
     Raises:
-        ValueError: if it names a tool that is not there, or says `True` for several.
+        ValueError: if it names a tool that is not there, asks for one where there is none, or says `True` for several.
     """
     names = [tool["function"]["name"] for tool in tools]
-    match choice:
+    match choice:  # the API refuses a choice without tools
         case None | False:
             return None
+        case "auto" | "none" if not names:
+            return None
+        case "any" | "required" if not names:
+            msg = f"tool_choice={choice!r} needs a tool to choose"
+            raise ValueError(msg)
         case "auto" | "none" | "required":
             return choice
         case "any":

@@ -231,7 +231,7 @@ class ChatLlamaScout(ScoutSettings):
         """
         wired = wire_tools(tools, strict=strict)
         bound = {"tools": wired, "tool_choice": wire_tool_choice(tool_choice, wired), **kwargs}
-        return self.bind(**given({**bound, "parallel_tool_calls": parallel_tool_calls}))
+        return self.bind(**given({**bound, "parallel_tool_calls": parallel_tool_calls if wired else None}))
 
     def with_structured_output(
         self,

@@ -18,7 +18,8 @@ from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
 from llama_guard_core.guardrail.policy import Refuse
-from llama_guard_core.guardrail.screening import enforced, guarded_call, screen_prompt
+from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
+from llama_guard_core.guardrail.stream_guard import Halted
 
 RefuseWith = Callable[[Refuse], Any]
 
@@ -185,14 +186,13 @@ class GuardedRunnable(Runnable[Any, Any]):
         source = held.source(kwargs)
         with closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
             for event in events:
-                decision = enforced(event.decision)
-                announce([decision], run_manager)
-                if isinstance(decision, Refuse):
-                    yield held.refusal(decision)
+                announce([event.decision], run_manager)
+                if isinstance(event, Halted):
+                    yield held.refusal(event.decision)
                     return
                 if held.events:
                     held.events.release()
-                yield from held.shown(event)
+                yield from held.shown(event.chunks)
 
     async def _atransform(
         self,
@@ -210,12 +210,11 @@ class GuardedRunnable(Runnable[Any, Any]):
         source = held.asource(kwargs)
         async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
             async for event in events:
-                decision = enforced(event.decision)
-                await aannounce([decision], run_manager)
-                if isinstance(decision, Refuse):
-                    yield held.refusal(decision)
+                await aannounce([event.decision], run_manager)
+                if isinstance(event, Halted):
+                    yield held.refusal(event.decision)
                     return
                 if held.events:
                     await held.events.arelease()
-                for piece in held.shown(event):
+                for piece in held.shown(event.chunks):
                     yield piece

@@ -1,7 +1,5 @@
 """The fake host is the instrument every other test measures with: it has to be strict, and able to fail."""
 
-# ruff: noqa: SIM300 -- assertions read expected == actual
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """The fake host takes what the real API takes, and nothing else."""
 
-# ruff: noqa: SIM300 -- assertions read expected == actual
-
 from __future__ import annotations
 
 from typing import Any

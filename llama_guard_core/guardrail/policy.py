@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -182,6 +182,11 @@ class Policy(BaseModel):
                 known = ", ".join(category.code for category in taxonomy.categories)
                 msg = f"hazards: Llama Guard {taxonomy.version} as asked here has no {hazard!r}; it has {known}"
                 raise ConfigurationError(msg)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The same in every process, although sets are not: the text is part of what caches look answers up by."""
+        for name, value in super().__repr_args__():
+            yield name, sorted(value) if name == "stages" else value
 
     def judges(self, stage: Stage) -> bool:
         """Whether this stage is judged at all."""

@@ -1,6 +1,6 @@
 """Build the wheel and try it as users install it: in clean environments, away from the source.
 
-    make wheel-test
+`make wheel-test` runs it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,25 @@ from fake_provider import FakeProvider
 provider = FakeProvider()
 host = {"api_key": "k", "http_client": provider.client()}
 """
-CORE_CHECK = WITH_FAKE_HOST + """
+CORE_CHECK = (
+    WITH_FAKE_HOST
+    + """
 from llama_guard_core import LlamaGuard
 guard = LlamaGuard(**host)
 assert guard.check("hello").safe
 assert [c.code for c in guard.check("a BOMB").categories] == ["S9"]
 """
-CHAIN = WITH_FAKE_HOST + """
+)
+CHAIN = (
+    WITH_FAKE_HOST
+    + """
 from langchain_llama_guard import ChatLlamaScout, LlamaGuard, guarded
 model = ChatLlamaScout(guard=LlamaGuard(**host), **host)
 assert model.invoke("hello").text
 assert model.invoke("a BOMB").text == "I can't help with that."
 assert guarded(ChatLlamaScout(**host), LlamaGuard(**host)).invoke("a BOMB").text == "I can't help with that."
 """
+)
 ENVIRONMENTS = {"": (CORE_ONLY, CORE_CHECK), "[langchain]": (CORE_CHECK, CHAIN), "[all]": (CORE_CHECK, CHAIN)}
 
 
@@ -77,7 +83,7 @@ def try_extra(wheel: Path, extra: str, checks: tuple[str, ...], folder: Path) ->
     shutil.copytree(ROOT / "tests" / "fake_provider", folder / "away" / "fake_provider")
     for check in checks:
         subprocess.run([str(python), "-W", "error::ImportWarning", "-c", check], check=True, cwd=folder / "away")
-    print(f"llama-guardrails{extra}: {len(checks)} checks passed")
+    sys.stdout.write(f"llama-guardrails{extra}: {len(checks)} checks passed\n")
 
 
 def main() -> None:

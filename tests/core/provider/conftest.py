@@ -1,8 +1,0 @@
-"""Lets these tests import the fake host, whichever of them are run."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))

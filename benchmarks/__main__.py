@@ -34,7 +34,9 @@ async def _experiments(parts: list[str], rounds: int) -> list[Experiment]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(_PARTS)}; all unless given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(_PARTS)}; all unless given"
+    )
     parser.add_argument("--rounds", type=int, default=9, help="how often everybody is measured in turn (%(default)s)")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--json", type=Path, help="write every sample to this file")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from benchmarks.local_host import Behaviour, LocalHost
 from benchmarks.measuring import Experiment, Measurement, Sample, measurement
-from benchmarks.subjects import ACALL, BARE, KEY, OPENAI, OPENROUTER, TEXT, NotInstalled, bare_httpx, chat_openai, chat_openrouter
+from benchmarks.subjects import (
+    ACALL,
+    BARE,
+    KEY,
+    OPENAI,
+    OPENROUTER,
+    TEXT,
+    bare_httpx,
+    chat_openai,
+    chat_openrouter,
+    installed,
+)
 from langchain_llama_guard import LlamaGuard
 
 MANY_AT_ONCE = "many texts, guard 50 ms, 64 at once"
@@ -25,26 +37,25 @@ _LATENCY_MS = 50
 async def bulk_experiment(host: LocalHost, rounds: int) -> Experiment:
     """How fast everybody has all texts judged or answered."""
     url = host.base_url(Behaviour("verdict", latency_ms=_LATENCY_MS))
-    guard = LlamaGuard(base_url=url, api_key=KEY)
     experiment = Experiment(MANY_AT_ONCE, base=LIMIT, compares="rate")
-    measurements = [
-        _limit,
-        measurement(GUARD, lambda: guard.acheck(TEXT), times=_TEXTS, at_once=_AT_ONCE),
-        _batch(GUARD_BATCH, guard),
-        measurement(BARE, bare_httpx(url)[ACALL], times=_TEXTS, at_once=_AT_ONCE),
-    ]
-    peers: dict[str, Callable[[str], BaseChatModel]] = {OPENAI: chat_openai, OPENROUTER: chat_openrouter}
-    for name, make in peers.items():
-        try:
-            measurements.append(_batch(name, make(url)))
-        except NotInstalled as absent:
-            experiment.missing[name] = str(absent)
-    await experiment.run(measurements, rounds)
+    async with AsyncExitStack() as closing:
+        guard = await closing.enter_async_context(LlamaGuard(base_url=url, api_key=KEY))
+        measurements = [
+            _limit,
+            measurement(GUARD, lambda: guard.acheck(TEXT), times=_TEXTS, at_once=_AT_ONCE),
+            _batch(GUARD_BATCH, guard),
+            measurement(BARE, bare_httpx(url, closing)[ACALL], times=_TEXTS, at_once=_AT_ONCE),
+        ]
+        peers, experiment.missing = installed(
+            {OPENAI: lambda: chat_openai(url), OPENROUTER: lambda: chat_openrouter(url)}
+        )
+        measurements += [_batch(name, peer) for name, peer in peers.items()]
+        await experiment.run(measurements, rounds)
     return experiment
 
 
-def _batch(name: str, runnable: Any) -> Measurement:
-    texts, config = [TEXT] * _TEXTS, {"max_concurrency": _AT_ONCE}
+def _batch(name: str, runnable: Runnable[Any, Any]) -> Measurement:
+    texts, config = [TEXT] * _TEXTS, RunnableConfig(max_concurrency=_AT_ONCE)
     return measurement(name, lambda: runnable.abatch(texts, config), pieces=_TEXTS)
 
 

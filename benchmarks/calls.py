@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 
-from benchmarks.local_host import LocalHost
+from benchmarks.local_host import REPLIES, LocalHost
 from benchmarks.measuring import Experiment, measurement
-from benchmarks.subjects import ACALL, ASTREAM, BARE, CALL, CHUNKS, STREAM, NotInstalled, Subject, subjects
+from benchmarks.subjects import ACALL, ASTREAM, BARE, CALL, CHUNKS, STREAM, Subject, installed, subjects
 
 
 class _Kind(NamedTuple):
@@ -36,19 +37,26 @@ _KINDS = (
 
 async def call_experiments(host: LocalHost, rounds: int) -> list[Experiment]:
     """Every kind of call, made by everybody who can."""
-    present: dict[str, Subject] = {}
-    missing: dict[str, str] = {}
-    for name, make in subjects(host).items():
-        try:
-            present[name] = make()
-        except NotInstalled as absent:
-            missing[name] = str(absent)
-    return [await _experiment(kind, present, missing, rounds) for kind in _KINDS]
+    async with AsyncExitStack() as closing:
+        present, missing = installed(subjects(host, closing))
+        for name, subject in present.items():
+            await _check(name, subject)
+        return [await _experiment(kind, present, missing, rounds) for kind in _KINDS]
 
 
-async def _experiment(
-    kind: _Kind, present: dict[str, Subject], missing: dict[str, str], rounds: int
-) -> Experiment:
+async def _check(name: str, subject: Subject) -> None:
+    """A client that fails fast must not look fast."""
+    for work in (CALL, ACALL):
+        if work in subject:
+            said = await subject[work]()
+            assert said == REPLIES["reply"], f"{name} answered {said!r}"
+    for work in (STREAM, ASTREAM):
+        if work in subject:
+            pieces = await subject[work]()
+            assert pieces == CHUNKS, f"{name} streamed {pieces} pieces"
+
+
+async def _experiment(kind: _Kind, present: dict[str, Subject], missing: dict[str, str], rounds: int) -> Experiment:
     experiment = Experiment(kind.title, base=BARE, missing=missing)
     measurements = [
         measurement(name, subject[kind.work], times=kind.times, at_once=kind.at_once, pieces=kind.pieces)

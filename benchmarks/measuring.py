@@ -28,9 +28,10 @@ class Spread(NamedTuple):
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
         """The spread of at least one figure."""
-        if len(figures) == 1:
-            return cls(*figures * 3)
-        return cls(*statistics.quantiles(figures, n=4, method="inclusive"))
+        low, median, high = statistics.quantiles(
+            [*figures] * 2 if len(figures) == 1 else figures, n=4, method="inclusive"
+        )
+        return cls(low, median, high)
 
 
 Work = Callable[[], Awaitable[object]]

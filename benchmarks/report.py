@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 
 from benchmarks.measuring import Experiment, Spread
 from benchmarks.subjects import OPENAI, OPENROUTER
@@ -14,8 +14,8 @@ _PACKAGES = (
     "httpx", "pydantic", "langchain-core", "langchain-openai", "openai", "langchain-openrouter", "openrouter",
     "httpx-aiohttp", "aiohttp",
 )  # fmt: skip
-_NOTHING = "–"
-_HUNDRED = 100
+_NOTHING = "-"
+_TENTH = 0.1
 
 
 def as_markdown(experiments: Sequence[Experiment]) -> str:
@@ -28,7 +28,7 @@ def as_markdown(experiments: Sequence[Experiment]) -> str:
         ("target", "who", "compared with", "measured (middle half)", "must", "aim", "met"),
         [_target_row(target, experiments) for target in TARGETS],
     )
-    return "\n\n".join((ratios, targets, _measured_with()))
+    return f"{ratios}\n\n{targets}\n\n{_measured_with()}"
 
 
 def as_json(experiments: Sequence[Experiment]) -> dict[str, object]:
@@ -57,7 +57,7 @@ def _rows(experiment: Experiment) -> Iterator[tuple[str, ...]]:
             subject,
             _time(experiment.cpu(subject)),
             _time(experiment.wall(subject)),
-            f"{_spread(base, '×')} {experiment.base}",
+            f"{_spread(base, 'x')} {experiment.base}",
             *(_median(experiment.ratio(subject, peer)) for peer in (OPENAI, OPENROUTER)),
         )
     for subject, package in experiment.missing.items():
@@ -86,8 +86,9 @@ def _limit(target: Target, limit: float | None) -> str:
 def _time(seconds: Spread | None) -> str:
     if seconds is None:
         return _NOTHING
-    microseconds = seconds.median * 1e6
-    return f"{microseconds:,.1f} µs" if microseconds < _HUNDRED else f"{microseconds:,.0f} µs"
+    if seconds.median >= _TENTH:
+        return f"{seconds.median * 1e3:,.0f} ms"
+    return f"{seconds.median * 1e6:,.{0 if seconds.median >= _TENTH / 1000 else 1}f} µs"
 
 
 def _spread(spread: Spread | None, unit: str) -> str:
@@ -97,7 +98,7 @@ def _spread(spread: Spread | None, unit: str) -> str:
 
 
 def _median(spread: Spread | None) -> str:
-    return f"{spread.median:.2f} ×" if spread else _NOTHING
+    return f"{spread.median:.2f} x" if spread else _NOTHING
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -116,10 +117,5 @@ def _measured_with() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {one.name.lower(): one.version for one in distributions()}
+    return {package: installed[package] for package in _PACKAGES if package in installed}

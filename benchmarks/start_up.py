@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from benchmarks.measuring import Experiment, Measurement, Sample, measurement
-from benchmarks.subjects import KEY, OPENAI, OPENROUTER, SCOUT, NotInstalled, chat_openai, chat_openrouter
+from benchmarks.measuring import Experiment, Sample, measurement
+from benchmarks.subjects import KEY, OPENAI, OPENROUTER, SCOUT, chat_openai, chat_openrouter, installed
 from langchain_llama_guard import ChatLlamaScout, LlamaGuard
 
 IMPORTS = "import"
 HTTPX = "httpx + pydantic"
+MODEL = "… and then one pydantic model"
 CORE = "… and then llama_guard_core"
 FRAMEWORK = "BaseChatModel"
 HALF = "… and then langchain_llama_guard"
@@ -30,7 +31,12 @@ GUARD = "LlamaGuard"
 _ADDRESS = "http://127.0.0.1:9/v1"
 
 _IMPORTS = (
-    {HTTPX: "import httpx, pydantic", CORE: "import llama_guard_core"},
+    {
+        HTTPX: "import httpx, pydantic",
+        # Importing pydantic loads next to nothing of it; the first model loads the rest.
+        MODEL: "from pydantic import BaseModel, SecretStr\nclass Settings(BaseModel): key: SecretStr",
+        CORE: "import llama_guard_core",
+    },
     {
         FRAMEWORK: "from langchain_core.language_models.chat_models import BaseChatModel",
         HALF: "import langchain_llama_guard",
@@ -84,14 +90,12 @@ async def construction_experiment(rounds: int) -> Experiment:
         OPENROUTER: lambda: chat_openrouter(_ADDRESS),
     }
     experiment = Experiment(CONSTRUCTION, base=HTTPX_CLIENT)
-    measurements: list[Measurement] = []
-    for name, make in makers.items():
-        try:
-            make()
-        except NotInstalled as absent:
-            experiment.missing[name] = str(absent)
-        else:
-            measurements.append(measurement(name, partial(_constructed, make), times=20))
+    _, experiment.missing = installed(makers)
+    measurements = [
+        measurement(name, partial(_constructed, make), times=20)
+        for name, make in makers.items()
+        if name not in experiment.missing
+    ]
     await experiment.run(measurements, rounds)
     return experiment
 

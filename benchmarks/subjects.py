@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
+from typing import Any, TypeVar
 
 import httpx
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from benchmarks.local_host import Behaviour, LocalHost
 from benchmarks.measuring import Work
 from langchain_llama_guard import ChatLlamaScout, LlamaGuard
+
+T = TypeVar("T")
 
 BARE = "bare httpx"
 SCOUT = "ChatLlamaScout"
@@ -22,39 +27,58 @@ OPENROUTER = "ChatOpenRouter"
 
 CALL, ACALL, STREAM, ASTREAM = "call", "acall", "stream", "astream"
 CHUNKS = 2_000
-KEY = "sk-local"
+KEY = SecretStr("sk-local")
 TEXT = "Name three rivers of Switzerland."
 _MODEL = "meta-llama/llama-4-scout"
 
 Subject = Mapping[str, Work]
-"""One client: what it can do, by `CALL`, `ACALL`, `STREAM` and `ASTREAM`."""
+"""What a client can do: `CALL` and `ACALL` return the reply's text, `STREAM` and `ASTREAM` how many pieces had any."""
 
 
-class NotInstalled(Exception):  # noqa: N818 - what has happened
+class NotInstalled(Exception):
     """A client cannot be measured here; the message is the package it lacks."""
 
 
-def subjects(host: LocalHost) -> dict[str, Callable[[], Subject]]:
-    """Everybody who answers calls, by name. Making one raises `NotInstalled` where it is missing."""
+def subjects(host: LocalHost, closing: AsyncExitStack) -> dict[str, Callable[[], Subject]]:
+    """Everybody who answers calls, by name. Making one raises `NotInstalled` where it is missing.
+
+    Args:
+        host: who is called.
+        closing: closes what was opened.
+    """
     url = host.base_url(Behaviour(chunks=CHUNKS))
-    guard = LlamaGuard(base_url=host.base_url(Behaviour("verdict")), api_key=KEY)
+    guard = closing.enter_context(LlamaGuard(base_url=host.base_url(Behaviour("verdict")), api_key=KEY))
+    closing.push_async_callback(guard.aclose)
     return {
-        BARE: lambda: bare_httpx(url),
-        SCOUT: lambda: chat_model(ChatLlamaScout(base_url=url, api_key=KEY)),
-        SCOUT_AIOHTTP: lambda: _scout_over_aiohttp(url),
-        GUARDED: lambda: chat_model(ChatLlamaScout(base_url=url, api_key=KEY, guard=guard)),
-        OPENAI: lambda: chat_model(chat_openai(url)),
-        OPENROUTER: lambda: chat_model(chat_openrouter(url)),
+        BARE: lambda: bare_httpx(url, closing),
+        SCOUT: lambda: _chat_model(_scout(url, closing)),
+        SCOUT_AIOHTTP: lambda: _scout_over_aiohttp(url, closing),
+        GUARDED: lambda: _chat_model(_scout(url, closing, guard=guard)),
+        OPENAI: lambda: _chat_model(chat_openai(url)),
+        OPENROUTER: lambda: _chat_model(chat_openrouter(url)),
     }
 
 
-def bare_httpx(base_url: str) -> Subject:
-    """The least that a call can be with httpx: the request as JSON, the answer's text out of its JSON.
+def installed(makers: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
+    """Everybody who can be made, and the package that each of the others lacks."""
+    made = {name: _made_or_missing(make) for name, make in makers.items()}
+    present = {name: one for name, one in made.items() if not isinstance(one, NotInstalled)}
+    return present, {name: str(one) for name, one in made.items() if isinstance(one, NotInstalled)}
 
-    Of a stream only the lines are read, and their JSON is not: what it takes to have the bytes.
-    """
-    url, headers = f"{base_url}/chat/completions", {"authorization": f"Bearer {KEY}"}
-    client, async_client = httpx.Client(headers=headers), httpx.AsyncClient(headers=headers)
+
+def _made_or_missing(make: Callable[[], T]) -> T | NotInstalled:
+    try:
+        return make()
+    except NotInstalled as missing:
+        return missing
+
+
+def bare_httpx(base_url: str, closing: AsyncExitStack) -> Subject:
+    """The least that a call with httpx can be: the request as JSON, and the text out of the JSON that comes."""
+    url, headers = f"{base_url}/chat/completions", {"authorization": f"Bearer {KEY.get_secret_value()}"}
+    client = closing.enter_context(httpx.Client(headers=headers))
+    async_client = httpx.AsyncClient(headers=headers)
+    closing.push_async_callback(async_client.aclose)
     request = {"model": _MODEL, "messages": [{"role": "user", "content": TEXT}]}
     streamed = {**request, "stream": True}
 
@@ -64,15 +88,13 @@ def bare_httpx(base_url: str) -> Subject:
     async def acall() -> str:
         return _text(await async_client.post(url, json=request))
 
-    async def stream() -> None:
+    async def stream() -> int:
         with client.stream("POST", url, json=streamed) as response:
-            for _ in response.iter_lines():
-                pass
+            return sum(_piece(line) != "" for line in response.iter_lines())
 
-    async def astream() -> None:
+    async def astream() -> int:
         async with async_client.stream("POST", url, json=streamed) as response:
-            async for _ in response.aiter_lines():
-                pass
+            return sum([_piece(line) != "" async for line in response.aiter_lines()])
 
     return {CALL: call, ACALL: acall, STREAM: stream, ASTREAM: astream}
 
@@ -81,8 +103,11 @@ def _text(response: httpx.Response) -> str:
     return str(json.loads(response.content)["choices"][0]["message"]["content"])
 
 
-def chat_model(model: BaseChatModel) -> Subject:
-    """A chat model of LangChain's kind, called as its users call it."""
+def _piece(line: str) -> str:
+    return str(json.loads(line[6:])["choices"][0]["delta"]["content"]) if line.startswith("data: {") else ""
+
+
+def _chat_model(model: BaseChatModel) -> Subject:
 
     async def call() -> str:
         return model.invoke(TEXT).text
@@ -90,24 +115,30 @@ def chat_model(model: BaseChatModel) -> Subject:
     async def acall() -> str:
         return (await model.ainvoke(TEXT)).text
 
-    async def stream() -> None:
-        for _ in model.stream(TEXT):
-            pass
+    async def stream() -> int:
+        return sum(chunk.content != "" for chunk in model.stream(TEXT))
 
-    async def astream() -> None:
-        async for _ in model.astream(TEXT):
-            pass
+    async def astream() -> int:
+        return sum([chunk.content != "" async for chunk in model.astream(TEXT)])
 
     return {CALL: call, ACALL: acall, STREAM: stream, ASTREAM: astream}
 
 
-def _scout_over_aiohttp(base_url: str) -> Subject:
-    """Our chat model with the fastest transport that it can be given; sync calls have none."""
+def _scout(base_url: str, closing: AsyncExitStack, **settings: Any) -> ChatLlamaScout:
+    model = closing.enter_context(ChatLlamaScout(base_url=base_url, api_key=KEY, **settings))
+    closing.push_async_callback(model.aclose)
+    return model
+
+
+def _scout_over_aiohttp(base_url: str, closing: AsyncExitStack) -> Subject:
+    """Our chat model over the fastest transport it can be given, which sync calls have not."""
     _require("httpx_aiohttp")
     from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 (it may be missing)
 
-    model = ChatLlamaScout(base_url=base_url, api_key=KEY, http_async_client=HttpxAiohttpClient())
-    return {name: work for name, work in chat_model(model).items() if name in {ACALL, ASTREAM}}
+    client = HttpxAiohttpClient()
+    closing.push_async_callback(client.aclose)
+    works = _chat_model(_scout(base_url, closing, http_async_client=client))
+    return {name: works[name] for name in (ACALL, ASTREAM)}
 
 
 def chat_openai(base_url: str) -> BaseChatModel:

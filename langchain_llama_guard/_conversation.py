@@ -17,6 +17,8 @@ from llama_guard_core.messages import Conversation, Image, Message, Part, Role, 
 
 _UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document", "media"}
 _CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
+_SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call")
+"""Where in `additional_kwargs` integrations put what a model says beside its content."""
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
 
 
@@ -50,10 +52,11 @@ def _assistant_parts(message: AIMessage) -> Iterable[Part]:
     if not isinstance(content, str):
         content = [part for part in content if isinstance(part, str) or not _is_call(part, called)]
     yield from _parts(content)
-    for kind in ("reasoning_content", "refusal"):
-        extra = message.additional_kwargs.get(kind)
-        if isinstance(extra, str) and extra:
-            yield Text(extra)
+    for kind in _SPOKEN_EXTRAS:
+        if extra := message.additional_kwargs.get(kind):
+            yield Text(extra if isinstance(extra, str) else json.dumps(extra, ensure_ascii=False, default=str))
+    if message.additional_kwargs.get("audio"):
+        yield Unjudgeable("audio")
 
 
 def _is_call(part: Mapping[str, Any], called: set[str]) -> bool:

@@ -69,6 +69,7 @@ _BY_REASON: dict[errors.FailureReason, type[errors.ProviderError]] = {
     "not_found": ModelNotFound,
     "context_length": ContextOverflow,
     "connection": ConnectionFailed,
+    "cut": ConnectionFailed,
     "timeout": TimedOut,
 }
 _BY_CLASS: dict[type[errors.ProviderError], type[errors.ProviderError]] = {

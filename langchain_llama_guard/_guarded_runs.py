@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
@@ -26,6 +27,9 @@ from llama_guard_core.messages import Message, Text, assistant
 
 if TYPE_CHECKING:
     from langchain_llama_guard.runnables import GuardedRunnable
+
+
+_TYPES_AS_WRITTEN: dict[str, type] = {"str": str, "AIMessage": AIMessage, "BaseMessage": BaseMessage}
 
 
 class GuardedRun:
@@ -116,7 +120,9 @@ class GuardedRun:
         if key is not None and isinstance(self._value, dict) and key in self._value:
             return self._value
         try:
-            return self._owner.OutputType
+            kind = self._owner.OutputType
+            # Of a function in a module with postponed annotations, LangChain tells the type as it is written.
+            return _TYPES_AS_WRITTEN.get(kind) if isinstance(kind, str) else kind
         except TypeError:  # what LangChain raises where a chain does not say its type
             return None
 

@@ -9,13 +9,13 @@ Handlers that stamp the time themselves see the whole run happen at its end.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
 from typing import Any, TypeVar
-from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, BaseCallbackHandler, CallbackManagerForChainRun
+from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.callbacks.manager import ahandle_event, handle_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config, var_child_runnable_config
@@ -51,6 +51,10 @@ _IGNORED_BY = {
 """LangChain's events, and the handler's attribute by which it asks not to be told."""
 
 
+Event = tuple[list[BaseCallbackHandler], str, tuple[Any, ...], dict[str, Any]]
+"""Who is to be told, of what, and how it was told."""
+
+
 class OnlyHandler(BaseCallbackHandler):
     """Hears nothing, and sees to it that no handler beside it hears anything either.
 
@@ -75,14 +79,16 @@ class HeldEvents(OnlyHandler):
     run_inline = True
 
     def __init__(self, run_manager: RunManager) -> None:
-        self._handlers = run_manager.inheritable_handlers
-        self._events: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._local_handlers: dict[UUID, list[BaseCallbackHandler]] = {}
+        self.told = run_manager.inheritable_handlers
+        self.events: list[Event] = []
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, _HeldForOne):
+            return False
         # A console handler is debug mode's: the application has one of its own, which is told what is written here.
         if isinstance(other, BaseCallbackHandler) and not isinstance(other, OnlyHandler | ConsoleCallbackHandler):
-            _arrived.set((*_arrived.get(), other))
+            # Who is being compared knows neither the run nor its manager; `add_handler`, which compares, does.
+            self._hold_for(other, sys._getframe(1).f_locals)
         return True
 
     __hash__ = OnlyHandler.__hash__
@@ -95,38 +101,43 @@ class HeldEvents(OnlyHandler):
 
     def release(self) -> None:
         """Tell the handlers what happened."""
-        for name, arguments, named in self._taken():
-            handle_event(self._told(named), name, _IGNORED_BY[name], *arguments, **named)
+        for handlers, name, arguments, named in self._taken():
+            handle_event(handlers, name, _IGNORED_BY[name], *arguments, **named)
 
     async def arelease(self) -> None:
         """Tell the handlers what happened."""
-        for name, arguments, named in self._taken():
-            await ahandle_event(self._told(named), name, _IGNORED_BY[name], *arguments, **named)
+        for handlers, name, arguments, named in self._taken():
+            await ahandle_event(handlers, name, _IGNORED_BY[name], *arguments, **named)
 
-    def write_down(self, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Take an event; where it starts a run, the handlers that came with that run are for it and all below."""
-        if name.endswith("_start"):
-            inherited = self._local_handlers.get(named.get("parent_run_id"), [])  # type: ignore[arg-type]
-            self._local_handlers[named["run_id"]] = [*inherited, *_arrived.get()]
-            _arrived.set(())
-        self._events.append((name, arguments, named))
+    def _hold_for(self, handler: BaseCallbackHandler, adding: Mapping[str, Any]) -> None:
+        """Put a recorder where a handler was to be added: to a part of the chain, and maybe to all below it."""
+        manager = adding.get("self")
+        if not isinstance(manager, BaseCallbackManager) or any(handler is told for told in self.told):
+            return
+        held = _HeldForOne(handler, self.events)
+        for handlers in (manager.handlers, manager.inheritable_handlers)[: 2 if adding.get("inherit") else 1]:
+            if not any(isinstance(other, _HeldForOne) and other.told == [handler] for other in handlers):
+                handlers.append(held)
 
-    def _taken(self) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-        events, self._events = self._events, []
+    def _taken(self) -> list[Event]:
+        events = self.events.copy()
+        self.events.clear()
         return events
 
-    def _told(self, named: dict[str, Any]) -> list[BaseCallbackHandler]:
-        local = self._local_handlers.get(named["run_id"], [])
-        return list({id(handler): handler for handler in (*self._handlers, *local)}.values())
 
+class _HeldForOne(BaseCallbackHandler):
+    """Writes down what a handler attached inside the chain is to be told."""
 
-_arrived: ContextVar[tuple[BaseCallbackHandler, ...]] = ContextVar("llama_guard_arrived_handlers", default=())
-"""Handlers that LangChain meant to add to the run which starts next in this context."""
+    run_inline = True
+
+    def __init__(self, handler: BaseCallbackHandler, events: list[Event]) -> None:
+        self.told = [handler]
+        self.events = events
 
 
 def _writes_down(name: str) -> Callable[..., None]:
-    def hear(self: HeldEvents, *arguments: Any, **named: Any) -> None:
-        self.write_down(name, arguments, named)
+    def hear(self: HeldEvents | _HeldForOne, *arguments: Any, **named: Any) -> None:
+        self.events.append((self.told, name, arguments, named))
 
     hear.__name__ = name
     return hear
@@ -134,6 +145,7 @@ def _writes_down(name: str) -> Callable[..., None]:
 
 for _name in _IGNORED_BY:
     setattr(HeldEvents, _name, _writes_down(_name))
+    setattr(_HeldForOne, _name, _writes_down(_name))
 
 
 @contextmanager
@@ -149,11 +161,7 @@ def unobserved(config: RunnableConfig | None = None) -> Iterator[None]:
     inside = config or RunnableConfig(**{**(var_child_runnable_config.get() or {}), "callbacks": [OnlyHandler()]})
     hooks = [hook[0] for hook in getattr(tracing, "_configure_hooks", ())]
     hidden = [(variable, variable.set(None)) for variable in (*hooks, tracing.tracing_v2_callback_var)]
-    tokens: list[tuple[ContextVar[Any], Any]] = [
-        *hidden,
-        (var_child_runnable_config, var_child_runnable_config.set(inside)),
-        (_arrived, _arrived.set(())),
-    ]
+    tokens = [*hidden, (var_child_runnable_config, var_child_runnable_config.set(inside))]
     try:
         with tracing_context(enabled=False):
             yield

@@ -27,7 +27,10 @@ class _KeyFromEnvironment(SecretStr):
 class ScoutSettings(BaseChatModel):
     """What can be set about Scout. `ChatLlamaScout` adds what LangChain asks of a chat model."""
 
-    model_config = ConfigDict(populate_by_name=True, arbitrary_types_allowed=True)
+    # A misspelt `guard` must not make an unguarded model, and an error must not quote the key beside it.
+    model_config = ConfigDict(
+        populate_by_name=True, arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
 
     model_name: str = Field(default="meta-llama/llama-4-scout", alias="model")
     """The model's id at the host."""
@@ -75,9 +78,10 @@ class ScoutSettings(BaseChatModel):
     _async_client: AsyncChatClient | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _read_key_and_version(self) -> Self:
+    def _check_and_read_key(self) -> Self:
+        with_variant(self.model_name, self.variant)
+        variable = host_for(self.base_url).api_key_env
         if self.api_key is None or isinstance(self.api_key, _KeyFromEnvironment):
-            variable = host_for(self.base_url).api_key_env
             found = os.environ.get(variable) if variable else None
             # Written past the setter: an assignment would count as a field the user has set.
             object.__setattr__(self, "api_key", _KeyFromEnvironment(found) if found else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
@@ -44,6 +44,13 @@ def conversation_in(value: Any, key: str | None = None) -> Conversation:
             return _of_variables(value.values())
         case _:
             return (user(text_of(value)),)
+
+
+def conversation_in_pieces(pieces: Sequence[Any], key: str | None = None) -> Conversation:
+    """What the pieces of a streamed input say to a chain that may read each of them; see `conversation_in`."""
+    conversation = conversation_in(whole_of(pieces), key)
+    said = "\n".join(message.text for message in conversation)
+    return (*conversation, *map(user, _fleeting(pieces, key, said)))
 
 
 def _of_variables(values: Iterable[Any]) -> Conversation:
@@ -92,11 +99,14 @@ def reply_in_pieces(pieces: Sequence[Any], key: str | None = None, known: Conver
     Pieces that do not add up are snapshots; what an earlier one says and the last does not is judged with it.
     """
     reply = reply_in(whole_of(pieces), key, known)
-    if isinstance(pieces[-1], (str, BaseMessage)):
-        return reply
-    said = reply.text
-    fleeting = dict.fromkeys(text for piece in pieces for text in _texts_in(piece, key) if text not in said)
-    return Message("assistant", (*reply.parts, *map(Text, fleeting)), reply.tool_calls)
+    return Message("assistant", (*reply.parts, *map(Text, _fleeting(pieces, key, reply.text))), reply.tool_calls)
+
+
+def _fleeting(pieces: Sequence[Any], key: str | None, said: str) -> Iterable[str]:
+    """What an earlier piece says and all of them together do not."""
+    if isinstance(pieces[-1], (str, BaseMessage)) and len({type(piece) for piece in pieces}) == 1:
+        return ()
+    return dict.fromkeys(text for piece in pieces for text in _texts_in(piece, key) if text not in said)
 
 
 def _texts_in(piece: Any, key: str | None) -> Iterable[str]:
@@ -156,7 +166,7 @@ def text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
             return str(value)
 
 
-def refusal_like(text: str, example: Any, key: str | None = None) -> Any:
+def refusal_like(text: str, example: Any, key: str | None = None) -> Any:  # noqa: PLR0911 - one line a form
     """A refusal in the form of a chain's output, or `None` if it has no such form.
 
     Args:
@@ -175,10 +185,14 @@ def refusal_like(text: str, example: Any, key: str | None = None) -> Any:
         return AIMessage(content=text, id=example.id)
     if isinstance(example, Sequence) and example and isinstance(example[-1], BaseMessage):
         return [AIMessage(content=text, id=example[-1].id)]
+    if get_origin(example) is list:
+        inner = refusal_like(text, *get_args(example))
+        return None if inner is None else [inner]
     return AIMessage(content=text) if _is_message_type(example) else None
 
 
 def _is_message_type(kind: Any) -> bool:
+    """Whether it is a type of messages: one, or, as LangChain's models say of themselves, an annotated union."""
     if isinstance(kind, type):
         return issubclass(kind, BaseMessage)
-    return any(_is_message_type(part) for part in getattr(kind, "__args__", ()) if isinstance(part, type))
+    return any(map(_is_message_type, get_args(kind)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.utils import add
 
 from langchain_llama_guard._decision_events import aannounce, announce
-from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, text_of
+from langchain_llama_guard._values import conversation_in_pieces, refusal_like, reply_in_pieces, text_of, whole_of
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun, run
 from llama_guard_core.guardrail.policy import Allow, Refuse, refusal_error
@@ -24,7 +23,8 @@ class _GuardNode(Runnable[Any, Any]):
         self.guard = guard
         self.key = key
 
-    def _flow(self, value: Any) -> Flow[Allow | Refuse]:
+    def _flow(self, pieces: Sequence[Any]) -> Flow[Allow | Refuse]:
+        """How the pieces of a stream, or a value that came whole, are judged."""
         raise NotImplementedError
 
     def _passed(self, decision: Allow | Refuse, value: Any) -> Any:
@@ -35,7 +35,7 @@ class _GuardNode(Runnable[Any, Any]):
         """Judge a value; return it, or what the policy puts in its place."""
 
         def judge(_: Any, run_manager: CallbackManagerForChainRun) -> Any:
-            decision = run(self._flow(input), self.guard.judge)
+            decision = run(self._flow([input]), self.guard.judge)
             announce([decision], run_manager)
             return self._passed(decision, input)
 
@@ -45,7 +45,7 @@ class _GuardNode(Runnable[Any, Any]):
         """Judge a value; return it, or what the policy puts in its place."""
 
         async def judge(_: Any, run_manager: AsyncCallbackManagerForChainRun) -> Any:
-            decision = await arun(self._flow(input), self.guard.ajudge)
+            decision = await arun(self._flow([input]), self.guard.ajudge)
             await aannounce([decision], run_manager)
             return self._passed(decision, input)
 
@@ -55,11 +55,11 @@ class _GuardNode(Runnable[Any, Any]):
         """Judge a stream when it has ended; then pass its pieces on."""
 
         def judge(_: Iterator[Any], run_manager: CallbackManagerForChainRun) -> Iterator[Any]:
-            pieces = list(input)
-            whole = _whole(pieces)
-            decision = run(self._flow(whole), self.guard.judge)
+            if not (pieces := list(input)):
+                return
+            decision = run(self._flow(pieces), self.guard.judge)
             announce([decision], run_manager)
-            passed = self._passed(decision, whole)
+            passed = self._passed(decision, whole_of(pieces))
             yield from pieces if isinstance(decision, Allow) else [passed]
 
         yield from self._transform_stream_with_config(iter([""]), judge, config, **kwargs)
@@ -73,11 +73,11 @@ class _GuardNode(Runnable[Any, Any]):
         """Judge a stream when it has ended; then pass its pieces on."""
 
         async def judge(_: AsyncIterator[Any], run_manager: AsyncCallbackManagerForChainRun) -> AsyncIterator[Any]:
-            pieces = [piece async for piece in input]
-            whole = _whole(pieces)
-            decision = await arun(self._flow(whole), self.guard.ajudge)
+            if not (pieces := [piece async for piece in input]):
+                return
+            decision = await arun(self._flow(pieces), self.guard.ajudge)
             await aannounce([decision], run_manager)
-            passed = self._passed(decision, whole)
+            passed = self._passed(decision, whole_of(pieces))
             for piece in pieces if isinstance(decision, Allow) else [passed]:
                 yield piece
 
@@ -96,8 +96,8 @@ class InputGuard(_GuardNode):
     `guarded(chain, guard)` does all of it.
     """
 
-    def _flow(self, value: Any) -> Flow[Allow | Refuse]:
-        return screen_prompt(self.guard.policy, conversation_in(value, self.key))
+    def _flow(self, pieces: Sequence[Any]) -> Flow[Allow | Refuse]:
+        return screen_prompt(self.guard.policy, conversation_in_pieces(pieces, self.key))
 
     def _passed(self, decision: Allow | Refuse, value: Any) -> Any:
         if isinstance(decision, Refuse):
@@ -116,8 +116,8 @@ class OutputGuard(_GuardNode):
     some of its accuracy.
     """
 
-    def _flow(self, value: Any) -> Flow[Allow | Refuse]:
-        return screen_reply(self.guard.policy, (), reply_in(value, self.key))
+    def _flow(self, pieces: Sequence[Any]) -> Flow[Allow | Refuse]:
+        return screen_reply(self.guard.policy, (), reply_in_pieces(pieces, self.key))
 
     def _passed(self, decision: Allow | Refuse, value: Any) -> Any:
         if isinstance(decision, Allow):
@@ -131,11 +131,3 @@ class OutputGuard(_GuardNode):
 def _withheld(value: Any) -> str:
     """What a trace is told in place of a value under judgement."""
     return f"({len(text_of(value))} characters)"
-
-
-def _whole(pieces: list[Any]) -> Any:
-    """What pieces make up together, or all of them where they do not add up."""
-    try:
-        return add(pieces)
-    except TypeError:
-        return pieces

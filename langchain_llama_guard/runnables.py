@@ -10,6 +10,8 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
+from langchain_core.runnables.utils import ConfigurableFieldSpec
+from langchain_core.utils.pydantic import TypeBaseModel
 
 from langchain_llama_guard._decision_events import aannounce, announce
 from langchain_llama_guard._guarded_runs import GuardedRun, refusals
@@ -98,6 +100,19 @@ class GuardedRunnable(Runnable[Any, Any]):
     def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
         """The chain's own."""
         return self.bound.OutputType
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> TypeBaseModel:
+        """The chain's own."""
+        return self.bound.get_input_schema(config)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> TypeBaseModel:
+        """The chain's own."""
+        return self.bound.get_output_schema(config)
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """The chain's own."""
+        return self.bound.config_specs
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """The name runs are traced by."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any, Literal
 
 from langchain_core.exceptions import OutputParserException
@@ -12,7 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -73,7 +72,7 @@ def _by_json_schema(
     model: BaseChatModel, schema: Any, *, strict: bool | None, settings: dict[str, Any]
 ) -> tuple[Runnable[LanguageModelInput, AIMessage], Runnable[Any, Any]]:
     function = convert_to_openai_tool(schema, strict=strict)["function"]
-    asked = {"name": function["name"], "schema": function["parameters"]}
+    asked = {"name": function["name"], "schema": function.get("parameters", {"type": "object", "properties": {}})}
     if function.get("description"):
         asked["description"] = function["description"]
     if strict is not None:
@@ -109,9 +108,18 @@ def _json_parser(schema: Any) -> Runnable[Any, Any]:
 def _with_raw(
     llm: Runnable[LanguageModelInput, AIMessage], parser: Runnable[Any, Any]
 ) -> Runnable[LanguageModelInput, Any]:
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    nothing = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=llm) | parsed.with_fallbacks([nothing], exception_key="parsing_error")
+    """The message beside what was parsed. LangChain's own way, a fallback, raises when streamed."""
+
+    def parse(answer: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        try:
+            return {**answer, "parsed": parser.invoke(answer["raw"], config), "parsing_error": None}
+        except Exception as error:  # noqa: BLE001 - told to the caller, whatever it is
+            return {**answer, "parsed": None, "parsing_error": error}
+
+    async def aparse(answer: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        return parse(answer, config)
+
+    return RunnableMap(raw=llm) | RunnableLambda(parse, afunc=aparse)
 
 
 def require_whole(generations: list[Generation]) -> None:

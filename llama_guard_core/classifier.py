@@ -99,8 +99,9 @@ class LlamaGuard:
             self._settings["plugins"] = [{"id": "context-compression", "enabled": False}]
         if routing:
             self._settings["provider"] = routing.as_request()
-        self._client = ChatClient(self._connection, http_client=http_client)
-        self._async_client = AsyncChatClient(self._connection, http_client=http_async_client)
+        self._http_client = http_client
+        self._http_async_client = http_async_client
+        self._make_clients()
 
     def check(self, conversation: ConversationLike, *, stage: Stage | str | None = None) -> Verdict:
         """Ask whether the end of a conversation is safe.
@@ -163,9 +164,21 @@ class LlamaGuard:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the connections: a copy, perhaps in another process, opens its own. It holds the key."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_client", "_async_client")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_clients()
+
     def __repr__(self) -> str:
         host = self._connection.host.base_url
         return f"{type(self).__name__}(model={self.model!r}, base_url={host!r}, policy={self.policy!r})"
+
+    def _make_clients(self) -> None:
+        self._client = ChatClient(self._connection, http_client=self._http_client)
+        self._async_client = AsyncChatClient(self._connection, http_client=self._http_async_client)
 
     def _request(self, question: Check) -> dict[str, Any]:
         messages = guard_messages(question.conversation, question.stage)

@@ -1,13 +1,13 @@
 """The two shells: they carry out what the flows and the stream guard decide, with and without `await`.
 
-`run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`; `guard_stream` and
+`run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`, `arun_all` several; `guard_stream` and
 `aguard_stream` drive a `StreamGuard`. They know neither Llama Guard nor a framework: a check is a function
 from a question to a verdict, a model is a function, a stream is an iterator.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 
 from llama_guard_core.errors import GuardUnavailable
@@ -58,6 +58,30 @@ async def arun(flow: Flow[T], check: AsksAsync, call: Callable[[], Awaitable[Any
             step = flow.send
         except GuardUnavailable as error:
             outcome, step = error, flow.throw
+
+
+async def arun_all(flows: Iterable[Flow[T]], check: AsksAsync, *, at_once: int) -> list[T]:
+    """Carry out flows side by side, at most so many at a time.
+
+    Returns:
+        What they return, in their order. If one raises, the others are cancelled.
+    """
+    import asyncio  # noqa: PLC0415 - sync users need not pay for it
+
+    slots = asyncio.Semaphore(at_once)
+
+    async def in_turn(flow: Flow[T]) -> T:
+        async with slots:
+            return await arun(flow, check)
+
+    tasks = [asyncio.ensure_future(in_turn(flow)) for flow in flows]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Generator[Release[C] | Halted]:

@@ -89,6 +89,11 @@ def screen_reply(policy: Policy, conversation: Conversation, reply: Message) -> 
     return screen(policy, reply_check(policy, conversation, reply))
 
 
+def screen_document(policy: Policy, document: Message) -> Flow[Allow | Refuse]:
+    """Judge one passage, a user's turn of its own."""
+    return screen(policy, document_check(policy, document))
+
+
 def guarded_call(
     policy: Policy, conversation: Conversation, read: Callable[[R], Sequence[Message]]
 ) -> Flow[GuardedReply[R]]:
@@ -138,6 +143,12 @@ def reply_check(policy: Policy, conversation: Conversation, reply: Message) -> C
         present.add(Stage.REPLY)
     judged = Message("assistant", parts, calls)
     return _check(policy, present, (Stage.REPLY, Stage.TOOL_CALL), (*conversation, judged))
+
+
+def document_check(policy: Policy, document: Message) -> Check | None:
+    """The question about one passage, on its own, if the policy judges passages and there is anything in this one."""
+    present = set() if document.is_blank else {Stage.DOCUMENT}
+    return _check(policy, present, (Stage.DOCUMENT,), (document,))
 
 
 def _check(policy: Policy, present: set[Stage], order: tuple[Stage, ...], conversation: Conversation) -> Check | None:

@@ -43,6 +43,13 @@ class Calls:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.host.name!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in another process perhaps: it opens connections of its own."""
+        if self._is_users_client:
+            msg = "a client that was given an http client cannot be copied: that one belongs to where it was opened"
+            raise TypeError(msg)
+        return _made_again, (type(self), self._connection, self._retry_policy)
+
     def _built(self, client: httpx.Client | httpx.AsyncClient, body: bytes) -> httpx.Request:
         if client.is_closed:
             msg = "The http client that was passed in is closed: pass an open one, or none."
@@ -82,6 +89,10 @@ class Calls:
 
     def _withheld(self, error: ProviderError, request: Mapping[str, Any]) -> ProviderError:
         return withholding(error, request, self._connection.api_key)
+
+
+def _made_again(kind: type[Calls], connection: Connection, retry_policy: RetryPolicy) -> Calls:
+    return kind(connection, http_client=None, retry_policy=retry_policy)
 
 
 def serialised(request: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from fake_provider import FakeProvider, Received, Reply, Usage
 from fake_provider.brain import converse
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import chat_models as standard_tests
 
 from langchain_llama_guard import ChatLlamaScout, GuardedChatModel, LlamaGuard

@@ -26,7 +26,7 @@ wheel-test: .venv/ready ## build the wheel and try it in clean environments
 	.venv/bin/python tests/packaging/try_wheel.py
 
 floor-test: .venv-floor/ready ## the LangChain tests on the oldest LangChain that is supported
-	.venv-floor/bin/python -m pytest tests/core tests/with_langchain tests/agreement --ignore-glob="*/test_standard_*.py"
+	.venv-floor/bin/python -m pytest -W default tests/core tests/with_langchain tests/agreement
 
 bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
 	.venv-bench/bin/python -m benchmarks
@@ -63,7 +63,7 @@ clean: ## remove the environments
 .venv-floor/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
-	.venv-floor/bin/python $(PIP) install -q -e ".[langchain]" --group floor "langchain-core==1.6.0" "httpx==0.27.0" "pydantic==2.9.2"
+	.venv-floor/bin/python $(PIP) install -q -e ".[langchain]" --group test "langchain-core==1.6.0" "httpx==0.28.1" "pydantic==2.9.2"
 	@touch $@
 
 .venv-bench/ready: pyproject.toml

@@ -264,8 +264,8 @@ class ChatLlamaScout(ScoutSettings):
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """About how many tokens messages and tools have, reckoned offline from their length.
 
-        Llama 4's tokenizer is in no package this one depends on; expect 10 to 20 % of error, more for code and
-        for languages other than English.
+        Llama 4's tokenizer is in no package this one depends on. Four characters are taken for a token, which suits
+        English prose and little else.
         """
         return count_tokens_approximately(messages, tools=[*wire_tools(tools or [])])
 

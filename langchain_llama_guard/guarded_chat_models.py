@@ -43,9 +43,11 @@ class GuardedChatModel(JudgedCacheModel):
     @model_validator(mode="after")
     def _take_over(self) -> Self:
         """What LangChain does around a model, it does around this one in the inner one's place."""
-        for name in ("rate_limiter", "output_version", "disable_streaming", "tags", "metadata", "callbacks"):
+        for name in ("rate_limiter", "output_version", "disable_streaming", "tags", "callbacks"):
             if name not in self.model_fields_set:
                 object.__setattr__(self, name, getattr(self.model, name))
+        # LangChain itself has put versions into this one's metadata by now.
+        object.__setattr__(self, "metadata", {**(self.model.metadata or {}), **(self.metadata or {})})
         return self
 
     @property

@@ -73,7 +73,9 @@ class GuardedRunnable(Runnable[Any, Any]):
     What was decided is told as a custom event named `llama_guard`.
 
     It does not guard what happens inside: tools the chain calls and passages it retrieves are seen by it
-    unjudged.
+    unjudged, and a LangChain cache in force keeps what the chain's own model wrote. A handler that code inside hands
+    to a call itself (`model.invoke(..., config={"callbacks": [...]})`), or that is bound as a whole callback manager,
+    is told at once.
     """
 
     def __init__(

@@ -174,7 +174,12 @@ class LlamaGuard:
 
     def __repr__(self) -> str:
         host = self._connection.host.base_url
-        return f"{type(self).__name__}(model={self.model!r}, base_url={host!r}, policy={self.policy!r})"
+        routing = f", routing={self._settings['provider']!r}" if "provider" in self._settings else ""
+        version = self.taxonomy.version
+        return (
+            f"{type(self).__name__}(model={self.model!r}, version={version}, base_url={host!r}{routing}, "
+            f"policy={self.policy!r})"
+        )
 
     def _make_clients(self) -> None:
         self._client = ChatClient(self._connection, http_client=self._http_client)

@@ -152,7 +152,7 @@ def _as_turn(message: Message) -> _Turn:
 
 
 def _written(message: Message) -> str:
-    text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
+    text = "\n".join(part.text for part in message.parts if isinstance(part, Text) and part.text)
     if message.role == "tool":
         return f"Result of a tool:\n{text}"
     calls = [f"Call of the tool {call.name} with {_unescaped(call.arguments) or '{}'}" for call in message.tool_calls]

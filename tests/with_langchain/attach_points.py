@@ -11,6 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableParallel
+from langsmith import traceable
 from with_langchain.foreign_model import ForeignModel, ForeignRouter, saying
 
 from langchain_llama_guard import ChatLlamaScout, LlamaGuard, Policy, guarded
@@ -53,6 +54,12 @@ class Scene:
     def model_calls(self) -> int:
         """How often a model was asked for a reply."""
         return len(self.foreign.seen) + len(self.provider.requests_of("chat"))
+
+
+@traceable
+def _traced(text: str) -> str:
+    """A function that tells LangSmith itself what it is given, past LangChain's callbacks."""
+    return text
 
 
 class Forgetful(Runnable[Any, Any]):
@@ -118,6 +125,9 @@ CHAINS: dict[str, Callable[[Scene], Runnable[Any, Any]]] = {
         PROMPT | Forgetful(s.foreign), s.guard, refuse_with=lambda r: r.text
     ),
     "guarded(chain with observers inside)": lambda s: guarded(_observed(s), s.guard),
+    "guarded(chain with a function LangSmith traces)": lambda s: guarded(
+        PROMPT | s.foreign | StrOutputParser() | _traced, s.guard, refuse_with=lambda refusal: refusal.text
+    ),
     "with_fallbacks": lambda s: guarded(_chain(s), s.guard).with_fallbacks([guarded(_chain(s), s.guard)]),
     "with_retry": lambda s: guarded(_chain(s), s.guard).with_retry(stop_after_attempt=2, wait_exponential_jitter=False),
     "with_config": lambda s: guarded(_chain(s), s.guard).with_config(run_name="mine", tags=["t"]),

@@ -35,7 +35,9 @@ def _whole(scene: Scene) -> Runnable[Any, Any]:
 
 @pytest.mark.parametrize("run", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("says", "shown"), [("the dough", "the dough"), ("the BOMB", REFUSAL)], ids=["safe", "unsafe"])
-async def test_node_by_node_a_chain_shows_what_is_safe_and_the_refusal_for_the_rest(says: str, shown: str, run: Run) -> None:
+async def test_node_by_node_a_chain_shows_what_is_safe_and_the_refusal_for_the_rest(
+    says: str, shown: str, run: Run
+) -> None:
     scene = Scene(says=(says,))
     assert shown == await run(_whole(scene), QUESTION, {})
     assert ["user", "assistant"] == [question.role for question in scene.provider.guard_questions]

@@ -41,7 +41,11 @@ TURNS: dict[str, tuple[Any, str | None, list[tuple[str, str]]]] = {
     "a text prompt": (StringPromptValue(text="Hello"), None, [("user", "Hello")]),
     "variables": ({"question": "Hello", "language": "English"}, None, [("user", "Hello\n\nEnglish")]),
     "variables by key": ({"question": "Hello", "passages": "Long."}, "question", [("user", "Hello")]),
-    "an agent's state": ({"messages": FLIGHT}, None, [("user", "Where?"), ("assistant", "There."), ("user", "And then?")]),
+    "an agent's state": (
+        {"messages": FLIGHT},
+        None,
+        [("user", "Where?"), ("assistant", "There."), ("user", "And then?")],
+    ),
     "history and question": (
         {"history": FLIGHT[:2], "question": "And then?"},
         None,
@@ -83,19 +87,29 @@ OUTPUTS: dict[str, tuple[Any, str | None, Any]] = {
     "a message": (AIMessage(BOMB, id="m1"), None, AIMessage(REFUSAL, id="m1")),
     "a message that calls a tool": (AIMessage("", tool_calls=[CALL], id="m1"), None, AIMessage(REFUSAL, id="m1")),
     "messages": ([HumanMessage("Hi"), AIMessage(BOMB, id="m1")], None, [AIMessage(REFUSAL, id="m1")]),
-    "messages unsafe before the last": ([AIMessage(BOMB), AIMessage("Fine", id="m2")], None, [AIMessage(REFUSAL, id="m2")]),
+    "messages unsafe before the last": (
+        [AIMessage(BOMB), AIMessage("Fine", id="m2")],
+        None,
+        [AIMessage(REFUSAL, id="m2")],
+    ),
     "messages with a tool's result": (
         [ToolMessage(BOMB, tool_call_id="c1"), AIMessage("Fine", id="m2")],
         None,
         [AIMessage(REFUSAL, id="m2")],
     ),
     "a mapping by key": ({"answer": BOMB, "n": 1}, "answer", {"answer": REFUSAL}),
-    "an agent's state by key": ({"messages": [AIMessage(BOMB, id="m1")]}, "messages", {"messages": [AIMessage(REFUSAL, id="m1")]}),
+    "an agent's state by key": (
+        {"messages": [AIMessage(BOMB, id="m1")]},
+        "messages",
+        {"messages": [AIMessage(REFUSAL, id="m1")]},
+    ),
 }
 
 
 @pytest.mark.parametrize(("output", "key", "refused"), OUTPUTS.values(), ids=OUTPUTS)
-async def test_a_refusal_has_the_form_of_the_output(output: Any, key: str | None, refused: Any, guard: LlamaGuard) -> None:
+async def test_a_refusal_has_the_form_of_the_output(
+    output: Any, key: str | None, refused: Any, guard: LlamaGuard
+) -> None:
     chain = guarded(lambda _: output, guard, output_key=key)
     assert refused == chain.invoke("Hi")
     assert refused == await chain.ainvoke("Hi")
@@ -225,7 +239,7 @@ async def test_an_unsafe_reply_its_parser_cannot_read_is_refused_like_any_other(
 async def test_a_safe_reply_its_parser_cannot_read_is_the_parsers_exception() -> None:
     scene = Scene(says=("Mix ", "dough."))
     chain = guarded(PROMPT | scene.foreign | JsonOutputParser(), scene.guard)
-    with pytest.raises(OutputParserException, match="Invalid json output: Mix dough."):
+    with pytest.raises(OutputParserException, match=r"Invalid json output: Mix dough\."):
         await chain.ainvoke({"question": "Hi"})
 
 

@@ -103,9 +103,11 @@ async def test_a_reply_that_passed_unjudged_is_not_kept(
     assert 2 == scene.model_calls
 
 
-@pytest.mark.parametrize(("says", "shown"), [(SAFE, "Mix the dough."), (("a ", "BOMB"), REFUSAL)], ids=["safe", "unsafe"])
+@pytest.mark.parametrize(
+    ("says", "shown"), [(SAFE, "Mix the dough."), (("a ", "BOMB"), REFUSAL)], ids=["safe", "unsafe"]
+)
 async def test_what_a_verdict_covers_is_kept_and_served_without_asking_anybody(
-    says: tuple[str, ...], shown: str, make: Make, cached: Any, config: Any, ask: Any
+    says: tuple[str, ...], shown: str, make: Make, cached: Any, *, config: Any, ask: Any
 ) -> None:
     scene = Scene(says=says)
     model = make(scene, **cached)

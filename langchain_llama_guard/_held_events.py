@@ -19,9 +19,6 @@ from langchain_core.callbacks.base import BaseCallbackManager
 from langchain_core.callbacks.manager import ahandle_event, handle_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config, var_child_runnable_config
-from langchain_core.tracers import context as tracing
-from langchain_core.tracers.stdout import ConsoleCallbackHandler
-from langsmith.run_helpers import tracing_context
 
 T = TypeVar("T")
 RunManager = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
@@ -85,6 +82,8 @@ class HeldEvents(OnlyHandler):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, _HeldForOne):
             return False
+        from langchain_core.tracers.stdout import ConsoleCallbackHandler  # noqa: PLC0415 - slow to import
+
         # A console handler is debug mode's: the application has one of its own, which is told what is written here.
         if isinstance(other, BaseCallbackHandler) and not isinstance(other, OnlyHandler | ConsoleCallbackHandler):
             # Who is being compared knows neither the run nor its manager; `add_handler`, which compares, does.
@@ -158,6 +157,10 @@ def unobserved(config: RunnableConfig | None = None) -> Iterator[None]:
     Args:
         config: what a call inside that is given no config goes by; left out, what the context says, unheard.
     """
+    # Tracing is slow to import, and most programs with LangChain have no guarded chain to run.
+    from langchain_core.tracers import context as tracing  # noqa: PLC0415
+    from langsmith.run_helpers import tracing_context  # noqa: PLC0415
+
     inside = config or RunnableConfig(**{**(var_child_runnable_config.get() or {}), "callbacks": [OnlyHandler()]})
     hooks = [hook[0] for hook in getattr(tracing, "_configure_hooks", ())]
     hidden = [(variable, variable.set(None)) for variable in (*hooks, tracing.tracing_v2_callback_var)]

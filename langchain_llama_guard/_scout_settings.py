@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 from typing_extensions import Self
 
 import llama_guard_core
+from langchain_llama_guard._judged_cache import JudgedCacheModel
 from langchain_llama_guard._wire_messages import wire_messages
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
@@ -24,7 +24,7 @@ class _KeyFromEnvironment(SecretStr):
     """OpenRouter's key: a model made from the settings of another must not take it to another host."""
 
 
-class ScoutSettings(BaseChatModel):
+class ScoutSettings(JudgedCacheModel):
     """What can be set about Scout. `ChatLlamaScout` adds what LangChain asks of a chat model."""
 
     # A misspelt `guard` must not make an unguarded model, and an error must not quote the key beside it.

@@ -44,7 +44,7 @@ class ChatClient(Calls):
     ) -> None:
         super().__init__(connection, http_client, retry_policy)
         self._users_client = http_client
-        self._own_client: httpx.Client | None = None
+        self._own_client: httpx.Client | httpx.BaseTransport | None = None
         self._lock = threading.Lock()
 
     def complete(self, request: Mapping[str, Any]) -> Completion:
@@ -109,7 +109,7 @@ class ChatClient(Calls):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _client(self) -> httpx.Client:
+    def _client(self) -> httpx.Client | httpx.BaseTransport:
         if self._users_client is not None:
             return self._users_client
         with self._lock:
@@ -122,7 +122,7 @@ class ChatClient(Calls):
         client, deadline = self._client(), self._deadline()
         request = self._built(client, body)
         try:
-            with closing(client.send(request, stream=True, follow_redirects=False)) as response:
+            with closing(_sent(client, request)) as response:
                 reply = self._whole(response, deadline)
                 for piece in response.iter_bytes():
                     reply.receive(piece)
@@ -137,7 +137,7 @@ class ChatClient(Calls):
         request = self._built(client, body)
         broken: ProviderError | None = None
         try:
-            with closing(client.send(request, stream=True, follow_redirects=False)) as response:
+            with closing(_sent(client, request)) as response:
                 reply, pieces = self._streamed(response), response.iter_bytes()
                 for piece in pieces:
                     yield from reply.receive(piece)
@@ -234,7 +234,7 @@ class AsyncChatClient(Calls):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _client(self) -> httpx.AsyncClient:
+    async def _client(self) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
         return self._users_client or await self._pools.client()
 
     async def _attempt(self, body: bytes) -> Completion | ProviderError:
@@ -244,7 +244,7 @@ class AsyncChatClient(Calls):
         request = self._built(client, body)
         with anyio.move_on_after(self._timeouts.total):
             try:
-                async with aclosing(await client.send(request, stream=True, follow_redirects=False)) as response:
+                async with aclosing(await _asent(client, request)) as response:
                     reply = self._whole(response, deadline)
                     async for piece in response.aiter_bytes():
                         reply.receive(piece)
@@ -260,7 +260,7 @@ class AsyncChatClient(Calls):
         request = self._built(client, body)
         broken: ProviderError | None = None
         try:
-            async with aclosing(await client.send(request, stream=True, follow_redirects=False)) as response:
+            async with aclosing(await _asent(client, request)) as response:
                 reply, pieces = self._streamed(response), response.aiter_bytes()
                 async for piece in pieces:
                     for chunk in reply.receive(piece):
@@ -276,6 +276,18 @@ class AsyncChatClient(Calls):
             broken = self._transport_failure(error)
         if broken is not None:
             raise broken
+
+
+def _sent(client: httpx.Client | httpx.BaseTransport, request: httpx.Request) -> httpx.Response:
+    if isinstance(client, httpx.Client):
+        return client.send(request, stream=True, follow_redirects=False)
+    return client.handle_request(request)
+
+
+async def _asent(client: httpx.AsyncClient | httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    if isinstance(client, httpx.AsyncClient):
+        return await client.send(request, stream=True, follow_redirects=False)
+    return await client.handle_async_request(request)
 
 
 async def _sleep(seconds: float) -> None:

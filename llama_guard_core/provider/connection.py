@@ -99,6 +99,7 @@ class Connection:
         host = self.host
         headers = {
             "accept": "application/json, text/event-stream",
+            "accept-encoding": "gzip, deflate",
             "content-type": "application/json",
             "user-agent": _user_agent(),
             **_lower_case(host.default_headers),

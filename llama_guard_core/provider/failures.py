@@ -164,7 +164,7 @@ def failure_from_error(
 
 def error_in(payload: object) -> object | None:
     """The error a body carries at its top, in any host's shape, or None."""
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, dict):
         return None
     for key in ("error", "errors"):
         if payload.get(key):

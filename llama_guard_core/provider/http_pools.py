@@ -15,10 +15,10 @@ import httpx
 if TYPE_CHECKING:
     import asyncio
 
-_POOLS = 8
+_POOLS = 16
 _KEEP_IDLE_SECONDS = 30.0
 _SYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEP_IDLE_SECONDS)
-_ASYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=16, keepalive_expiry=_KEEP_IDLE_SECONDS)
+_ASYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=_KEEP_IDLE_SECONDS)
 
 
 @functools.lru_cache(maxsize=1)
@@ -27,22 +27,31 @@ def shared_ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def open_client() -> httpx.Client:
-    """A new client for sync calls."""
-    return httpx.Client(verify=shared_ssl_context(), limits=_SYNC_LIMITS, timeout=None)  # noqa: S113 (every request brings its own)
+def open_client() -> httpx.Client | httpx.BaseTransport:
+    """What sync calls go through: a pool, or behind a proxy a client, since it alone reads the proxy settings."""
+    context = shared_ssl_context()
+    if _behind_a_proxy():
+        return httpx.Client(verify=context, limits=_SYNC_LIMITS, timeout=None)  # noqa: S113 (every request brings its own)
+    return httpx.HTTPTransport(verify=context, limits=_SYNC_LIMITS)
 
 
-def open_async_client() -> httpx.AsyncClient:
-    """A new client for async calls, fast with many in flight.
+def open_async_client() -> httpx.AsyncClient | httpx.AsyncBaseTransport:
+    """What async calls go through, fast with many in flight.
 
     httpx's own pool looks through all its connections at each step of each request, which at 64 at once leaves no
     time for anything else; behind a proxy it is used all the same, since it alone reads the proxy settings.
     """
     context = shared_ssl_context()
-    if any(scheme in getproxies() for scheme in ("http", "https", "all")):
+    if _behind_a_proxy():
         return httpx.AsyncClient(verify=context, limits=_ASYNC_LIMITS, timeout=None)  # noqa: S113 (as above)
-    pools = [httpx.AsyncHTTPTransport(verify=context, limits=_ASYNC_LIMITS) for _ in range(_POOLS)]
-    return httpx.AsyncClient(transport=LeastLoadedTransport(pools), timeout=None)  # noqa: S113 (as above)
+    return LeastLoadedTransport([httpx.AsyncHTTPTransport(verify=context, limits=_ASYNC_LIMITS) for _ in range(_POOLS)])
+
+
+def _behind_a_proxy() -> bool:
+    return any(scheme in getproxies() for scheme in ("http", "https", "all"))
+
+
+AsyncOpened = httpx.AsyncClient | httpx.AsyncBaseTransport
 
 
 class LeastLoadedTransport(httpx.AsyncBaseTransport):
@@ -99,18 +108,18 @@ class LoopPools:
     none is closed from a foreign one.
     """
 
-    def __init__(self, open_one: Callable[[], httpx.AsyncClient]) -> None:
+    def __init__(self, open_one: Callable[[], AsyncOpened]) -> None:
         self._open_one = open_one
         self._lock = threading.Lock()
         self._held: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[httpx.AsyncClient, None]]
+            asyncio.AbstractEventLoop, tuple[AsyncOpened, AsyncGenerator[AsyncOpened, None]]
         ] = weakref.WeakKeyDictionary()
 
-    async def client(self) -> httpx.AsyncClient:
+    async def client(self) -> AsyncOpened:
         """The client of the running loop, opened at its first call."""
         loop = _running_loop()
         known = self._held.get(loop)
-        if known is not None and not known[0].is_closed:
+        if known is not None:
             return known[0]
         holder = _held_open(self._open_one)
         client = await anext(holder)
@@ -122,12 +131,12 @@ class LoopPools:
 
     async def aclose(self) -> None:
         """Close the running loop's client. Those of other loops are closed by their loops."""
-        known = self._held.get(_running_loop())
+        known = self._held.pop(_running_loop(), None)
         if known is not None:
             await known[1].aclose()
 
 
-async def _held_open(open_one: Callable[[], httpx.AsyncClient]) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def _held_open(open_one: Callable[[], AsyncOpened]) -> AsyncGenerator[AsyncOpened, None]:
     client = open_one()
     try:
         yield client

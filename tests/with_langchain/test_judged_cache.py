@@ -15,7 +15,6 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from with_langchain.attach_points import Scene
 
 from langchain_llama_guard import ChatLlamaScout, Policy, guarded
-from langchain_llama_guard._judged_cache import JudgedCacheModel
 from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY
 
 REFUSAL = "I can't help with that."
@@ -64,8 +63,6 @@ def cached(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
 def make(request: pytest.FixtureRequest) -> Make:
-    if request.param is MODELS["ChatLlamaScout"] and not issubclass(ChatLlamaScout, JudgedCacheModel):
-        pytest.skip("ChatLlamaScout does not derive from JudgedCacheModel yet")
     return request.param
 
 

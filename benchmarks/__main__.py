@@ -13,7 +13,7 @@ from benchmarks.calls import call_experiments
 from benchmarks.local_host import LocalHost
 from benchmarks.measuring import Experiment
 from benchmarks.report import as_json, as_markdown
-from benchmarks.start_up import construction_experiment, import_experiment
+from benchmarks.start_up import construction_experiment, import_experiments
 
 _PARTS = ("calls", "bulk", "start-up")
 # A proxy would stand between us and the local host, a tracer would send every call to a service.
@@ -28,7 +28,7 @@ async def _experiments(parts: list[str], rounds: int) -> list[Experiment]:
         if "bulk" in parts:
             experiments.append(await bulk_experiment(host, max(1, rounds // 3)))
     if "start-up" in parts:
-        experiments += [await import_experiment(rounds), await construction_experiment(rounds)]
+        experiments += [*await import_experiments(rounds), await construction_experiment(rounds)]
     return experiments
 
 

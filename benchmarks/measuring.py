@@ -12,10 +12,17 @@ from typing import Literal, NamedTuple
 
 
 class Sample(NamedTuple):
-    """What one piece of work took, in seconds: of the processor, and by the clock on the wall."""
+    """What one piece of work took.
+
+    Attributes:
+        cpu: seconds of the processor.
+        wall: seconds by the clock on the wall.
+        memory: the most bytes that its process had resident, where it had a process of its own.
+    """
 
     cpu: float
     wall: float
+    memory: float | None = None
 
 
 class Spread(NamedTuple):
@@ -88,6 +95,11 @@ class Experiment:
         """The seconds by the clock that a subject took."""
         samples = self.samples.get(subject)
         return Spread.of([sample.wall for sample in samples]) if samples else None
+
+    def memory(self, subject: str) -> Spread | None:
+        """The bytes that a subject's process had resident, where that was measured."""
+        measured = [sample.memory for sample in self.samples.get(subject, []) if sample.memory is not None]
+        return Spread.of(measured) if measured else None
 
 
 def measurement(subject: str, work: Work, *, times: int = 1, at_once: int = 1, pieces: int = 1) -> Measurement:

@@ -12,7 +12,7 @@ from benchmarks.targets import TARGETS, Target
 
 _PACKAGES = (
     "httpx", "pydantic", "langchain-core", "langchain-openai", "openai", "langchain-openrouter", "openrouter",
-    "httpx-aiohttp", "aiohttp",
+    "httpx-aiohttp", "aiohttp", "llama-index-core", "llama-index-llms-openrouter", "rich",
 )  # fmt: skip
 _NOTHING = "-"
 _TENTH = 0.1
@@ -21,7 +21,7 @@ _TENTH = 0.1
 def as_markdown(experiments: Sequence[Experiment]) -> str:
     """The ratios, the targets, and what was measured with what."""
     ratios = _table(
-        ("what", "who", "CPU", "wall", "ratio to its base (middle half)", f"to {OPENAI}", f"to {OPENROUTER}"),
+        ("what", "who", "CPU", "wall", "memory", "ratio to its base (middle half)", f"to {OPENAI}", f"to {OPENROUTER}"),
         [row for experiment in experiments for row in _rows(experiment)],
     )
     targets = _table(
@@ -57,11 +57,12 @@ def _rows(experiment: Experiment) -> Iterator[tuple[str, ...]]:
             subject,
             _time(experiment.cpu(subject)),
             _time(experiment.wall(subject)),
+            _memory(experiment.memory(subject)),
             f"{_spread(base, 'x')} {experiment.base}",
             *(_median(experiment.ratio(subject, peer)) for peer in (OPENAI, OPENROUTER)),
         )
     for subject, package in experiment.missing.items():
-        yield (experiment.title, subject, f"not installed: {package}", *[_NOTHING] * 4)
+        yield (experiment.title, subject, f"not installed: {package}", *[_NOTHING] * 5)
 
 
 def _target_row(target: Target, experiments: Sequence[Experiment]) -> tuple[str, ...]:
@@ -89,6 +90,10 @@ def _time(seconds: Spread | None) -> str:
     if seconds.median >= _TENTH:
         return f"{seconds.median * 1e3:,.0f} ms"
     return f"{seconds.median * 1e6:,.{0 if seconds.median >= _TENTH / 1000 else 1}f} µs"
+
+
+def _memory(size: Spread | None) -> str:
+    return f"{size.median / 1e6:.0f} MB" if size else _NOTHING
 
 
 def _spread(spread: Spread | None, unit: str) -> str:

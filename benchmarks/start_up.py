@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
@@ -24,49 +24,94 @@ CORE = "… and then llama_guard_core"
 FRAMEWORK = "BaseChatModel"
 HALF = "… and then langchain_llama_guard"
 
+IMPORTS_LLAMA_INDEX = "import (LlamaIndex)"
+LLAMA_INDEX = "llama_index.core"
+LLAMA_INDEX_HTTPX = "… and then httpx"
+LLAMA_INDEX_HALF = "… and then llamaindex_llama_guard"
+LLAMA_INDEX_OPENROUTER = "llama_index.llms.openrouter"
+
 CONSTRUCTION = "construction"
 HTTPX_CLIENT = "httpx.Client"
 GUARD = "LlamaGuard"
 
 _ADDRESS = "http://127.0.0.1:9/v1"
 
-_IMPORTS = (
-    {
-        HTTPX: "import httpx, pydantic",
-        # Importing pydantic loads next to nothing of it; the first model loads the rest.
-        MODEL: "from pydantic import BaseModel, SecretStr\nclass Settings(BaseModel): key: SecretStr",
-        CORE: "import llama_guard_core",
-    },
-    {
-        FRAMEWORK: "from langchain_core.language_models.chat_models import BaseChatModel",
-        HALF: "import langchain_llama_guard",
-    },
-)
-"""The statements of each process, by subject; each counts with those before it."""
+_Process = tuple[str, Mapping[str, str]]
+"""The package that a process needs, and its statements by subject; each counts with those before it."""
 
-_PEERS = {OPENAI: "langchain_openai", OPENROUTER: "langchain_openrouter"}
+_LANGCHAIN_PROCESSES: tuple[_Process, ...] = (
+    (
+        "httpx",
+        {
+            HTTPX: "import httpx, pydantic",
+            # Importing pydantic loads next to nothing of it; the first model loads the rest.
+            MODEL: "from pydantic import BaseModel, SecretStr\nclass Settings(BaseModel): key: SecretStr",
+            CORE: "import llama_guard_core",
+        },
+    ),
+    (
+        "langchain_core",
+        {
+            FRAMEWORK: "from langchain_core.language_models.chat_models import BaseChatModel",
+            HALF: "import langchain_llama_guard",
+        },
+    ),
+    ("langchain_openai", {OPENAI: "import langchain_openai"}),
+    ("langchain_openrouter", {OPENROUTER: "import langchain_openrouter"}),
+)
+_LLAMA_INDEX_PROCESSES: tuple[_Process, ...] = (
+    (
+        "llama_index.core",
+        {
+            LLAMA_INDEX: "import llama_index.core",
+            # Loads its command line too where rich is installed, which takes most of its time.
+            LLAMA_INDEX_HTTPX: "import httpx",
+            LLAMA_INDEX_HALF: "import llamaindex_llama_guard",
+        },
+    ),
+    ("llama_index.llms.openrouter", {LLAMA_INDEX_OPENROUTER: "import llama_index.llms.openrouter"}),
+)
 
 _TIMER = """
 import sys, time
+def peak():  # not getrusage: its figure begins with the memory of the process that started this one
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except OSError:
+        return ""
 cpu, wall = time.process_time(), time.perf_counter()
 for statement in sys.argv[1:]:
     exec(statement)
-    print(time.process_time() - cpu, time.perf_counter() - wall)
+    print(time.process_time() - cpu, time.perf_counter() - wall, peak())
 """
 
 
-async def import_experiment(rounds: int) -> Experiment:
-    """How long a fresh process takes to import each package, once that has been compiled."""
-    experiment = Experiment(IMPORTS, base=FRAMEWORK)
-    processes = list(_IMPORTS)
-    for name, package in _PEERS.items():
-        if find_spec(package):
-            processes.append({name: f"import {package}"})
+async def import_experiments(rounds: int) -> list[Experiment]:
+    """What a fresh process takes to import each package, once that has been compiled, beside either framework."""
+    return [
+        await _import_experiment(Experiment(IMPORTS, base=FRAMEWORK), _LANGCHAIN_PROCESSES, rounds),
+        await _import_experiment(Experiment(IMPORTS_LLAMA_INDEX, base=LLAMA_INDEX), _LLAMA_INDEX_PROCESSES, rounds),
+    ]
+
+
+async def _import_experiment(experiment: Experiment, processes: Sequence[_Process], rounds: int) -> Experiment:
+    run = []
+    for package, statements in processes:
+        if _is_installed(package):
+            run.append(statements)
         else:
-            experiment.missing[name] = package
+            experiment.missing.update(dict.fromkeys(statements, package))
     with TemporaryDirectory() as compiled:
-        await experiment.run([partial(_imported, statements, compiled) for statements in processes], rounds)
+        await experiment.run([partial(_imported, statements, compiled) for statements in run], rounds)
     return experiment
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # what it would lie in
+        return False
 
 
 async def _imported(statements: Mapping[str, str], compiled: str) -> Mapping[str, Sample]:

@@ -10,7 +10,19 @@ from benchmarks.bulk import GUARD as GUARD_AT_ONCE
 from benchmarks.bulk import GUARD_BATCH, LIMIT, MANY_AT_ONCE
 from benchmarks.calls import CHUNK_ASYNC, CHUNK_SYNC, PLAIN_ASYNC, PLAIN_AT_ONCE, PLAIN_SYNC
 from benchmarks.measuring import Experiment, Spread
-from benchmarks.start_up import CONSTRUCTION, CORE, FRAMEWORK, GUARD, HALF, HTTPX, IMPORTS, MODEL
+from benchmarks.start_up import (
+    CONSTRUCTION,
+    CORE,
+    FRAMEWORK,
+    GUARD,
+    HALF,
+    HTTPX,
+    IMPORTS,
+    IMPORTS_LLAMA_INDEX,
+    LLAMA_INDEX,
+    LLAMA_INDEX_HALF,
+    MODEL,
+)
 from benchmarks.subjects import BARE, GUARDED, OPENAI, OPENROUTER, SCOUT, SCOUT_AIOHTTP
 
 _MS = 1000
@@ -87,6 +99,7 @@ TARGETS = (
     Target(IMPORTS, CORE, HTTPX, must=30, unit="ms"),
     Target(IMPORTS, CORE, MODEL, must=30, unit="ms"),
     Target(IMPORTS, HALF, FRAMEWORK, must=1.10, aim=1.04),
+    Target(IMPORTS_LLAMA_INDEX, LLAMA_INDEX_HALF, LLAMA_INDEX, must=1.08, aim=1.03),
     Target(CONSTRUCTION, SCOUT, None, must=1, unit="ms"),
     Target(CONSTRUCTION, GUARD, None, must=1, unit="ms"),
 )

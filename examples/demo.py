@@ -1,4 +1,4 @@
-"""The main job, on real input through real inference: a chat whose prompts and replies are judged.
+"""The main job, on real input through real inference: a chat, and questions about documents, under guard.
 
     make demo                 a scripted conversation; on a terminal, then whatever you type
     make demo-replay          the same conversation from a recording, with no inference at all
@@ -23,6 +23,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
+from examples.demo_documents import ask_about_documents
+from examples.demo_transcript import show_decision, show_line
 from langchain_llama_guard import ChatLlamaScout, ConfigurationError, LlamaGuard, LlamaGuardError, Policy, Verdict
 from llama_guard_core.provider.embedded import EmbeddedHost
 
@@ -126,17 +128,17 @@ class Demo:
         decided = answer.response_metadata.get("llama_guard", [])
         for record in decided:
             if record["stage"] == "prompt":
-                _show_decision(record)
+                show_decision(record)
         tokens = answer.usage_metadata
         called = f"{tokens['input_tokens']}+{tokens['output_tokens']} tokens" if tokens else "not asked"
         refused = answer.response_metadata["finish_reason"] == "content_filter"
         if not refused or tokens:
             guarding = sum((record["verdict"] or {}).get("latency") or 0 for record in decided)
             said = "(withheld)" if refused else answer.text.strip()
-            _line("model", said, called, seconds - guarding)
+            show_line("model", said, called, seconds - guarding)
         for record in decided:
             if record["stage"] == "reply":
-                _show_decision(record)
+                show_decision(record)
         if refused:
             print(f"  shown   {answer.text}")
 
@@ -145,27 +147,15 @@ def _named(verdict: Verdict) -> str:
     return ", ".join(str(category) for category in verdict.categories) or "no hazard named"
 
 
-def _show_decision(record: dict[str, Any]) -> None:
-    verdict = record["verdict"]
-    if verdict is None:
-        _line("guard", f"{record['stage']}: NO VERDICT ({record['no_verdict']}), {record['action']}d", "", None)
-        return
-    hazards = ", ".join(f"{category['code']} {category['name']}" for category in verdict["categories"])
-    outcome = "safe" if verdict["safe"] else f"UNSAFE {hazards}"
-    _line("guard", f"{record['stage']}: {outcome}", f"{verdict['tokens']} tokens", verdict["latency"])
-
-
-def _line(who: str, what: str, tokens: str, seconds: float | None) -> None:
-    took = f"{seconds * 1000:5.0f} ms" if seconds is not None else ""
-    print(f"  {who:<7} {what:<58} {tokens:>14} {took:>9}")
-
-
 def run(hosts: Hosts, *, talk: bool) -> None:
     """The scripted conversation, then whatever is typed on a terminal."""
     print(hosts.note)
+    print("\n--- A chat, by LangChain: prompts and replies judged")
     demo = Demo(hosts)
     for question in hosts.script:
         demo.ask(question)
+    print("\n--- Questions about documents, by LlamaIndex: questions, passages and answers judged")
+    ask_about_documents(hosts.guard, hosts.scout, stand_ins=hosts.script is STAND_IN_SCRIPT)
     if talk:
         print("\nType a question of your own; an empty line ends.")
         while question := input("\n> ").strip():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -16,14 +17,23 @@ from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_llama_guard._content_blocks import MODEL_PROVIDER
 from langchain_llama_guard._conversation import conversation_of, message_of
-from langchain_llama_guard._failures import Failed, as_output
+from langchain_llama_guard._failures import as_output
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
-from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, screen_prompt
+from llama_guard_core.drive import (
+    acatching,
+    acatching_stream,
+    aguard_stream,
+    arun,
+    catching,
+    catching_stream,
+    guard_stream,
+    run,
+)
+from llama_guard_core.guardrail.failures import Failed, with_failures
+from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies, screen_prompt
 from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
-from llama_guard_core.guardrail.verdict import Stage
-from llama_guard_core.messages import Conversation, Message, Text, assistant
+from llama_guard_core.messages import Conversation, Message, assistant
 
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
@@ -38,30 +48,16 @@ _USAGE = {"token_usage", "usage", "model", "model_name", "model_provider", "syst
 
 def generate(guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], ChatResult]) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
-
-    def call_judged() -> ChatResult | Failed:
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-            return _failed(guard, error)
-
     flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(run(flow, guard.judge, call_judged))
+    return _result(run(flow, guard.judge, catching(call, partial(_failed, guard))))
 
 
 async def agenerate(
     guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], Awaitable[ChatResult]]
 ) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
-
-    async def call_judged() -> ChatResult | Failed:
-        try:
-            return await call()
-        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-            return _failed(guard, error)
-
     flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(await arun(flow, guard.ajudge, call_judged))
+    return _result(await arun(flow, guard.ajudge, acatching(call, partial(_failed, guard))))
 
 
 def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], Chunks]) -> Chunks:
@@ -70,7 +66,8 @@ def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Call
     if refused := held.after_prompt(run(held.prompt_flow(), guard.judge)):
         yield refused
         return
-    with closing(guard_stream(held.machine, _ending(guard, open_stream()), guard.judge)) as events:
+    chunks = catching_stream(open_stream, partial(_failed, guard))
+    with closing(guard_stream(held.machine, chunks, guard.judge)) as events:
         for event in events:
             yield from held.shown(event)
 
@@ -83,35 +80,17 @@ async def astream(
     if refused := held.after_prompt(await arun(held.prompt_flow(), guard.ajudge)):
         yield refused
         return
-    async with aclosing(aguard_stream(held.machine, _aending(guard, open_stream()), guard.ajudge)) as events:
+    chunks = acatching_stream(open_stream, partial(_failed, guard))
+    async with aclosing(aguard_stream(held.machine, chunks, guard.ajudge)) as events:
         async for event in events:
             for chunk in held.shown(event):
                 yield chunk
 
 
 def _failed(guard: LlamaGuard, error: Exception) -> Failed:
-    if not (guard.policy.judges(Stage.REPLY) or guard.policy.judges(Stage.TOOL_CALL)):
+    if not judges_replies(guard.policy):
         raise error
     return as_output(error)
-
-
-def _ending(guard: LlamaGuard, chunks: Chunks) -> Generator[ChatGenerationChunk | Failed, None, None]:
-    """The chunks; an exception is the last of them."""
-    try:
-        with closing(chunks):
-            yield from chunks
-    except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-        yield _failed(guard, error)
-
-
-async def _aending(guard: LlamaGuard, chunks: AsyncChunks) -> AsyncGenerator[ChatGenerationChunk | Failed, None]:
-    """The chunks; an exception is the last of them."""
-    try:
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
-    except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-        yield _failed(guard, error)
 
 
 class _HeldReply:
@@ -130,12 +109,12 @@ class _HeldReply:
 
     def after_prompt(self, decision: Allow | Refuse) -> ChatGenerationChunk | None:
         """The refusal to show, if the prompt may not be answered."""
-        self._records = records(decision)
+        self._records = decision_records(decision)
         return _refusal_chunk(decision, self._records, None) if isinstance(decision, Refuse) else None
 
     def shown(self, event: Release[ChatGenerationChunk | Failed] | Halted) -> Iterator[ChatGenerationChunk]:
         """The chunks to show; the last of them says what was decided. Where the model raised, it is raised."""
-        self._records += records(event.decision)
+        self._records += decision_records(event.decision)
         if isinstance(event, Halted):
             yield _refusal_chunk(event.decision, self._records, self._whole)
             return
@@ -151,8 +130,7 @@ class _HeldReply:
     def _read(self, chunks: Sequence[ChatGenerationChunk | Failed]) -> Message:
         self._whole = merge_chat_generation_chunks([chunk for chunk in chunks if not isinstance(chunk, Failed)])
         said = message_of(self._whole.message) if self._whole else Message("assistant")
-        failures = tuple(Text(chunk.text) for chunk in chunks if isinstance(chunk, Failed))
-        return Message("assistant", (*said.parts, *failures), said.tool_calls)
+        return with_failures(said, chunks)
 
 
 def _alternatives(result: ChatResult | Failed) -> list[Message]:
@@ -162,14 +140,14 @@ def _alternatives(result: ChatResult | Failed) -> list[Message]:
 
 
 def _result(guarded: GuardedReply[ChatResult | Failed]) -> ChatResult:
-    before, reply = records(guarded.prompt), guarded.reply
+    before, reply = decision_records(guarded.prompt), guarded.reply
     if isinstance(guarded.prompt, Refuse) or reply is None:
         refused = refusal_message(guarded.prompt, before, None)
         return ChatResult(generations=[ChatGeneration(message=refused)])
     if isinstance(reply, Failed):
         return _result_of_failure(reply, guarded.decisions[0], before)
     generations = [
-        _generation(generation, decision, before + records(decision))
+        _generation(generation, decision, before + decision_records(decision))
         for generation, decision in zip(reply.generations, guarded.decisions, strict=True)
     ]
     output = reply.llm_output
@@ -181,7 +159,7 @@ def _result(guarded: GuardedReply[ChatResult | Failed]) -> ChatResult:
 def _result_of_failure(failed: Failed, decision: Allow | Refuse, before: list[dict[str, Any]]) -> ChatResult:
     if isinstance(decision, Allow):
         raise failed.error
-    refused = refusal_message(decision, before + records(decision), None)
+    refused = refusal_message(decision, before + decision_records(decision), None)
     return ChatResult(generations=[ChatGeneration(message=refused)])
 
 
@@ -189,12 +167,6 @@ def _generation(generation: ChatGeneration, decision: Allow | Refuse, decided: l
     if isinstance(decision, Refuse):
         return ChatGeneration(message=refusal_message(decision, decided, generation.message))
     return _with_records(generation, decided)
-
-
-def records(decision: Allow | Refuse) -> list[dict[str, Any]]:
-    """What was decided, if anything was: nothing to judge leaves no record."""
-    judged = decision.verdict is not None or decision.error is not None
-    return [decision_record(decision)] if judged else []
 
 
 def refusal_message(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from langchain_llama_guard._failures import Failed, as_output
+from langchain_llama_guard._failures import as_output
 from langchain_llama_guard._held_events import (
     HeldEvents,
     RunManager,
@@ -19,11 +19,12 @@ from langchain_llama_guard._held_events import (
     unobserved_iteration,
 )
 from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces
+from llama_guard_core.drive import acatching_stream, catching_stream
+from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
-from llama_guard_core.guardrail.screening import GuardedReply
+from llama_guard_core.guardrail.screening import GuardedReply, judges_replies
 from llama_guard_core.guardrail.stream_guard import StreamGuard
-from llama_guard_core.guardrail.verdict import Stage
-from llama_guard_core.messages import Message, Text, assistant
+from llama_guard_core.messages import Message, assistant
 
 if TYPE_CHECKING:
     from langchain_llama_guard.runnables import GuardedRunnable
@@ -41,8 +42,7 @@ class GuardedRun:
         self._value = value
         self._seen: Any = None
         self.conversation = conversation_in(value, owner.input_key)
-        withholds = policy.judges(Stage.REPLY) or policy.judges(Stage.TOOL_CALL)
-        self.events = HeldEvents(run_manager) if withholds else None
+        self.events = HeldEvents(run_manager) if judges_replies(policy) else None
         self.config = (
             self.events.config(config, run_manager)
             if self.events
@@ -55,22 +55,21 @@ class GuardedRun:
 
     def source(self, settings: dict[str, Any]) -> Generator[Any, None, None]:
         """The chain's pieces; an exception of it is the last of them."""
-        pieces = self._owner.bound.stream(self._value, self.config, **settings)
-        try:
-            with closing(unobserved_iteration(pieces, self.config, hidden=self.events is not None)) as opened:
-                yield from opened
-        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-            yield self.failed(error)
 
-    async def asource(self, settings: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        def opened() -> Generator[Any, None, None]:
+            pieces = self._owner.bound.stream(self._value, self.config, **settings)
+            return unobserved_iteration(pieces, self.config, hidden=self.events is not None)
+
+        return catching_stream(opened, self.failed)
+
+    def asource(self, settings: dict[str, Any]) -> AsyncGenerator[Any, None]:
         """The chain's pieces; an exception of it is the last of them."""
-        pieces = self._owner.bound.astream(self._value, self.config, **settings)
-        try:
-            async with aclosing(aunobserved_iteration(pieces, self.config, hidden=self.events is not None)) as opened:
-                async for piece in opened:
-                    yield piece
-        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-            yield self.failed(error)
+
+        def opened() -> AsyncGenerator[Any, None]:
+            pieces = self._owner.bound.astream(self._value, self.config, **settings)
+            return aunobserved_iteration(pieces, self.config, hidden=self.events is not None)
+
+        return acatching_stream(opened, self.failed)
 
     def failed(self, error: Exception) -> Failed:
         """An exception as an output, where outputs are judged."""
@@ -127,13 +126,12 @@ class GuardedRun:
             return None
 
     def _read_pieces(self, pieces: Sequence[Any]) -> Message:
-        failures = [Text(piece.text) for piece in pieces if isinstance(piece, Failed)]
         shown = [piece for piece in pieces if not isinstance(piece, Failed)]
         if not shown:
-            return Message("assistant", tuple(failures))
+            return with_failures(Message("assistant"), pieces)
         self._seen = shown[-1]
         said = reply_in_pieces(shown, self._owner.output_key, self.conversation)
-        return Message("assistant", (*said.parts, *failures), said.tool_calls)
+        return with_failures(said, pieces)
 
 
 def _unless_failed(output: Any) -> Any:

@@ -18,7 +18,7 @@ from langchain_llama_guard._guarded_runs import GuardedRun, refusals
 from langchain_llama_guard._values import whole_of
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
+from llama_guard_core.drive import acatching, aguard_stream, arun, catching, guard_stream, run
 from llama_guard_core.guardrail.policy import Refuse
 from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
 from llama_guard_core.guardrail.stream_guard import Halted
@@ -161,13 +161,11 @@ class GuardedRunnable(Runnable[Any, Any]):
         held = GuardedRun(self, value, run_manager, config)
 
         def call() -> Any:
-            try:
-                with held.watching():
-                    return self.bound.invoke(value, held.config, **kwargs)
-            except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-                return held.failed(error)
+            with held.watching():
+                return self.bound.invoke(value, held.config, **kwargs)
 
-        outcome = run(guarded_call(self.guard.policy, held.conversation, held.read), self.guard.judge, call)
+        flow = guarded_call(self.guard.policy, held.conversation, held.read)
+        outcome = run(flow, self.guard.judge, catching(call, held.failed))
         announce([outcome.prompt, *outcome.decisions], run_manager)
         if held.events and not refusals(outcome):
             held.events.release()
@@ -179,13 +177,11 @@ class GuardedRunnable(Runnable[Any, Any]):
         held = GuardedRun(self, value, run_manager, config)
 
         async def call() -> Any:
-            try:
-                with held.watching():
-                    return await self.bound.ainvoke(value, held.config, **kwargs)
-            except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
-                return held.failed(error)
+            with held.watching():
+                return await self.bound.ainvoke(value, held.config, **kwargs)
 
-        outcome = await arun(guarded_call(self.guard.policy, held.conversation, held.read), self.guard.ajudge, call)
+        flow = guarded_call(self.guard.policy, held.conversation, held.read)
+        outcome = await arun(flow, self.guard.ajudge, acatching(call, held.failed))
         await aannounce([outcome.prompt, *outcome.decisions], run_manager)
         if held.events and not refusals(outcome):
             await held.events.arelease()

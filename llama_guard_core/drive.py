@@ -1,13 +1,14 @@
 """The two shells: they carry out what the flows and the stream guard decide, with and without `await`.
 
 `run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`, `arun_all` several; `guard_stream` and
-`aguard_stream` drive a `StreamGuard`. They know neither Llama Guard nor a framework: a check is a function
-from a question to a verdict, a model is a function, a stream is an iterator.
+`aguard_stream` drive a `StreamGuard`. `catching` and its like turn what a model raises into an outcome. They know
+neither Llama Guard nor a framework: a check is a function from a question to a verdict, a model is a function, a
+stream is an iterator.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar, cast
 
 from llama_guard_core.errors import GuardUnavailable
@@ -16,6 +17,7 @@ from llama_guard_core.guardrail.stream_guard import Finished, Halted, NeedChunk,
 from llama_guard_core.guardrail.verdict import Verdict
 
 C = TypeVar("C")
+F = TypeVar("F")
 T = TypeVar("T")
 _END: Final = object()
 Asks = Callable[[Check], Verdict]
@@ -136,6 +138,68 @@ async def aguard_stream(
             await close()
     if isinstance(event, Halted):
         yield event
+
+
+def catching(call: Callable[[], T], failed: Callable[[Exception], F]) -> Callable[[], T | F]:
+    """A call whose exception is an outcome, to be judged like any other.
+
+    Args:
+        call: calls the model under guard.
+        failed: makes the outcome of an exception, or raises it where it is not to be judged.
+    """
+
+    def caught() -> T | F:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - judged like any output, then raised again
+            return failed(error)
+
+    return caught
+
+
+def acatching(
+    call: Callable[[], Awaitable[T]], failed: Callable[[Exception], F]
+) -> Callable[[], Coroutine[Any, Any, T | F]]:
+    """An async call whose exception is an outcome; see `catching`."""
+
+    async def caught() -> T | F:
+        try:
+            return await call()
+        except Exception as error:  # noqa: BLE001 - as above
+            return failed(error)
+
+    return caught
+
+
+def catching_stream(
+    open_stream: Callable[[], Iterator[C]], failed: Callable[[Exception], F]
+) -> Generator[C | F, None, None]:
+    """The chunks of a stream that is opened by the first `next`; an exception is the last of them, see `catching`."""
+    try:
+        source = open_stream()
+        try:
+            yield from source
+        finally:
+            if close := getattr(source, "close", None):
+                close()
+    except Exception as error:  # noqa: BLE001 - as above
+        yield failed(error)
+
+
+async def acatching_stream(
+    open_stream: Callable[[], AsyncIterator[C]], failed: Callable[[Exception], F]
+) -> AsyncGenerator[C | F, None]:
+    """The chunks of an async stream; see `catching_stream`."""
+    try:
+        source = open_stream()
+        try:
+            async for chunk in source:
+                yield chunk
+        finally:
+            if close := getattr(source, "aclose", None):
+                await close()
+    except Exception as error:  # noqa: BLE001 - as above
+        yield failed(error)
 
 
 def _told(call: Callable[[], T] | None) -> Callable[[], T]:

@@ -83,6 +83,12 @@ def decision_record(decision: Allow | Refuse) -> dict[str, Any]:
     return record
 
 
+def decision_records(decision: Allow | Refuse) -> list[dict[str, Any]]:
+    """The record of a decision, if there was one to take: nothing to judge leaves no record."""
+    judged = decision.verdict is not None or decision.error is not None
+    return [decision_record(decision)] if judged else []
+
+
 def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, HazardAction]:
     for hazard in hazards:
         if not is_hazard(hazard):
@@ -283,12 +289,8 @@ def refusal_error(refusal: Refuse) -> UnsafeContent | GuardUnavailable:
 
 def _unsafe(verdict: Verdict, refusal: str) -> UnsafeContent:
     named = ", ".join(map(str, verdict.categories)) or "no hazard named"
-    msg = f"Llama Guard judged the {_in_words(verdict.stage)} unsafe ({named})"
+    msg = f"Llama Guard judged the {verdict.stage.value.replace('_', ' ')} unsafe ({named})"
     return UnsafeContent(msg, stage=verdict.stage, verdict=verdict, refusal=refusal)
-
-
-def _in_words(stage: Stage) -> str:
-    return stage.value.replace("_", " ")
 
 
 def _named(error: ValidationError) -> str:

@@ -145,6 +145,11 @@ def reply_check(policy: Policy, conversation: Conversation, reply: Message) -> C
     return _check(policy, present, (Stage.REPLY, Stage.TOOL_CALL), (*conversation, judged))
 
 
+def judges_replies(policy: Policy) -> bool:
+    """Whether anything of a reply is judged, and so all of it withheld until then."""
+    return policy.judges(Stage.REPLY) or policy.judges(Stage.TOOL_CALL)
+
+
 def document_check(policy: Policy, document: Message) -> Check | None:
     """The question about one passage, on its own, if the policy judges passages and there is anything in this one."""
     present = set() if document.is_blank else {Stage.DOCUMENT}

@@ -23,8 +23,8 @@ from typing import Generic, TypeVar
 
 from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.policy import Allow, Decision, Policy, Refuse
-from llama_guard_core.guardrail.screening import Check, enforced, reply_check
-from llama_guard_core.guardrail.verdict import Stage, Verdict
+from llama_guard_core.guardrail.screening import Check, enforced, judges_replies, reply_check
+from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.messages import Conversation, Message
 
 C = TypeVar("C")
@@ -80,7 +80,7 @@ class StreamGuard(Generic[C]):
         self._conversation = conversation
         self._read = read
         self._withheld: list[C] = []
-        self._holds = policy.judges(Stage.REPLY) or policy.judges(Stage.TOOL_CALL)
+        self._holds = judges_replies(policy)
         self._event: StreamEvent[C] = NeedChunk()
 
     def next_event(self) -> StreamEvent[C]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_provider import FakeProvider, Reply
+from fake_provider import FakeProvider, Received, Reply
 
 ROOT = Path(__file__).parents[2]
 MARKERS = {"pipe bomb": "S9", "hurt myself": "S11", "ibuprofen": "S6"}
@@ -61,10 +61,37 @@ def test_monitor_mode_lets_pass_and_tells(host: dict[str, Any]) -> None:
     assert {"S9 Indiscriminate Weapons": 1} == dict(run_example("langchain_monitor", host))
 
 
+def test_documents_are_asked_under_guard(capsys: pytest.CaptureFixture[str]) -> None:
+    """A harmless question is answered with its sources, a harmful one refused, a poisoned passage dropped, a bad answer cut."""
+
+    def answer(asked: Received) -> Reply:
+        assert "pipe bomb" not in asked.last_text
+        return Reply("With a pipe bomb." if "night clock?" in asked.last_text else "On Mondays.")
+
+    pytest.importorskip("llama_index.core", exc_type=ImportError)
+    provider = FakeProvider(chat=answer, guard=MARKERS)
+    clients = {"http_client": provider.client(), "http_async_client": provider.async_client()}
+    closed, harmful, visitors, clock = run_example("llamaindex_rag", {"api_key": "k", **clients})
+    assert ("On Mondays.", True) == (closed[0], "opening-hours.md" in closed[1])
+    assert ("I can't help with that.", []) == harmful == clock
+    assert ("On Mondays.", False) == (visitors[0], "visitors-book.md" in visitors[1])
+    shown = capsys.readouterr().out
+    assert "guard    document: UNSAFE S9 Indiscriminate Weapons" in shown
+    assert "With a" not in shown
+    assert [] == provider.violations
+
+
 def test_every_example_is_run_here() -> None:
     """No example goes untested."""
-    tested = {"langchain_chain", "langchain_existing_chain", "langchain_policy", "langchain_monitor", "demo"}
-    support = {"demo_recording"}
+    tested = {
+        "langchain_chain",
+        "langchain_existing_chain",
+        "langchain_policy",
+        "langchain_monitor",
+        "llamaindex_rag",
+        "demo",
+    }
+    support = {"demo_documents", "demo_recording", "demo_transcript"}
     assert tested | support == {path.stem for path in (ROOT / "examples").glob("*.py")}
 
 
@@ -74,7 +101,15 @@ def demo(*arguments: str) -> str:
     return done.stdout
 
 
-TURNS = ("prompt: UNSAFE S9", "reply: UNSAFE S14", "The capital of France is Paris.", "spoken in Rome is Italian.")
+TURNS = (
+    "prompt: UNSAFE S9",
+    "reply: UNSAFE S14",
+    "document: UNSAFE S9",
+    "The capital of France is Paris.",
+    "spoken in Rome is Italian.",
+    "The museum is closed on Mondays.",
+    "There is nothing to show about that.",
+)
 
 
 def test_the_demo_replays_without_inference() -> None:

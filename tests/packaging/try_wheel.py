@@ -14,18 +14,19 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("llama_guard_core", "langchain_llama_guard")
+PACKAGES = ("llama_guard_core", "langchain_llama_guard", "llamaindex_llama_guard")
 
-CORE_ONLY = """
-import sys, llama_guard_core
-assert "langchain_core" not in sys.modules
+WITHOUT = """
+import importlib
 try:
-    import langchain_llama_guard
+    importlib.import_module("{half}")
 except ImportError as error:
-    assert 'pip install "llama-guardrails[langchain]"' in str(error), error
+    assert 'pip install "llama-guardrails[{extra}]"' in str(error), error
 else:
-    raise AssertionError("the LangChain half imported without LangChain")
+    raise AssertionError("{half} imported without its framework")
 """
+WITHOUT_LANGCHAIN = WITHOUT.format(half="langchain_llama_guard", extra="langchain")
+WITHOUT_LLAMAINDEX = WITHOUT.format(half="llamaindex_llama_guard", extra="llamaindex")
 WITH_FAKE_HOST = """
 from fake_provider import FakeProvider
 provider = FakeProvider()
@@ -50,7 +51,23 @@ assert model.invoke("a BOMB").text == "I can't help with that."
 assert guarded(ChatLlamaScout(**host), LlamaGuard(**host)).invoke("a BOMB").text == "I can't help with that."
 """
 )
-ENVIRONMENTS = {"": (CORE_ONLY, CORE_CHECK), "[langchain]": (CORE_CHECK, CHAIN), "[all]": (CORE_CHECK, CHAIN)}
+ENGINE = (
+    WITH_FAKE_HOST
+    + """
+from llama_index.core.llms import ChatMessage
+from llamaindex_llama_guard import LlamaGuard, LlamaScout, guarded
+scout = LlamaScout(guard=LlamaGuard(**host), **host)
+assert scout.chat([ChatMessage("hello")]).message.content
+assert scout.chat([ChatMessage("a BOMB")]).message.content == "I can't help with that."
+assert guarded(LlamaScout(**host), LlamaGuard(**host)).complete("a BOMB").text == "I can't help with that."
+"""
+)
+ENVIRONMENTS = {
+    "": (CORE_CHECK, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
+    "[langchain]": (CORE_CHECK, CHAIN, WITHOUT_LLAMAINDEX),
+    "[llamaindex]": (CORE_CHECK, ENGINE, WITHOUT_LANGCHAIN),
+    "[all]": (CORE_CHECK, CHAIN, ENGINE),
+}
 
 
 def build(folder: Path) -> Path:

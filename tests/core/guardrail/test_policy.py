@@ -21,6 +21,7 @@ from llama_guard_core.guardrail.policy import (
     Raise,
     Refuse,
     decision_record,
+    decision_records,
 )
 from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict
 
@@ -248,6 +249,15 @@ def test_a_hazard_the_guard_never_names_is_refused(settings: dict[str, Any], ver
 
 def test_a_policy_about_hazards_of_the_guards_version_is_accepted() -> None:
     Policy.from_mapping(SETTINGS).check_against(V4)
+
+
+def test_where_nothing_was_judged_there_is_no_record() -> None:
+    judged, unjudged = Policy().decide(verdict("safe")), Policy().without_verdict(Stage.REPLY, NO_VERDICT)
+    assert isinstance(judged, Allow)
+    assert isinstance(unjudged, Refuse)
+    assert [] == decision_records(Allow())
+    assert [decision_record(judged)] == decision_records(judged)
+    assert [decision_record(unjudged)] == decision_records(unjudged)
 
 
 def test_decision_records_are_json_and_hold_no_answer() -> None:

@@ -1,0 +1,77 @@
+"""Llama Guard and Llama 4 Scout for LlamaIndex."""
+
+try:
+    import llama_index.core  # noqa: F401
+except ImportError as error:
+    msg = 'llamaindex_llama_guard needs LlamaIndex: pip install "llama-guardrails[llamaindex]"'
+    raise ImportError(msg) from error
+
+from llama_guard_core import (
+    Attribution,
+    AuthenticationFailed,
+    ConfigurationError,
+    GuardUnavailable,
+    HazardCategory,
+    LlamaGuardError,
+    Policy,
+    ProviderError,
+    ProviderRouting,
+    ProviderUnavailable,
+    RateLimited,
+    RequestRejected,
+    Stage,
+    StageRules,
+    Timeouts,
+    UnexpectedResponse,
+    UnreadableVerdict,
+    UnsafeContent,
+    Usage,
+    Verdict,
+    __version__,
+)
+from llamaindex_llama_guard._guarded_queries import Refusal
+from llamaindex_llama_guard.chat_engines import GuardedChatEngine
+from llamaindex_llama_guard.evaluation import LlamaGuardEvaluator
+from llamaindex_llama_guard.guarded import guarded
+from llamaindex_llama_guard.guarded_llms import GuardedLLM
+from llamaindex_llama_guard.ingestion import LlamaGuardTransform
+from llamaindex_llama_guard.llama_guard import LlamaGuard
+from llamaindex_llama_guard.llms import LlamaScout
+from llamaindex_llama_guard.postprocessors import LlamaGuardPostprocessor
+from llamaindex_llama_guard.query_engines import GuardedQueryEngine
+from llamaindex_llama_guard.retrievers import GuardedRetriever
+
+__all__ = [
+    "Attribution",
+    "AuthenticationFailed",
+    "ConfigurationError",
+    "GuardUnavailable",
+    "GuardedChatEngine",
+    "GuardedLLM",
+    "GuardedQueryEngine",
+    "GuardedRetriever",
+    "HazardCategory",
+    "LlamaGuard",
+    "LlamaGuardError",
+    "LlamaGuardEvaluator",
+    "LlamaGuardPostprocessor",
+    "LlamaGuardTransform",
+    "LlamaScout",
+    "Policy",
+    "ProviderError",
+    "ProviderRouting",
+    "ProviderUnavailable",
+    "RateLimited",
+    "Refusal",
+    "RequestRejected",
+    "Stage",
+    "StageRules",
+    "Timeouts",
+    "UnexpectedResponse",
+    "UnreadableVerdict",
+    "UnsafeContent",
+    "Usage",
+    "Verdict",
+    "__version__",
+    "guarded",
+]

@@ -64,7 +64,7 @@ clean: ## remove the environments
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
 	.venv-floor/bin/python $(PIP) install -q -e ".[langchain,llamaindex]" --group test \
-	  "langchain-core==1.6.0" "llama-index-core==0.14.5" "httpx==0.28.1" "pydantic==2.9.2"
+	  "langchain-core==1.6.0" "llama-index-core==0.14.5" "httpx==0.28.1" "pydantic==2.11.10"
 	@touch $@
 
 .venv-bench/ready: pyproject.toml

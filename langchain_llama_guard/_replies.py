@@ -44,15 +44,16 @@ def generation_chunk(chunk: CompletionChunk) -> ChatGenerationChunk:
             chunk_position="last",
         )
         return ChatGenerationChunk(message=message)
-    message = AIMessageChunk(
-        content=chunk.text,
-        additional_kwargs=_extras(chunk.reasoning, chunk.refusal),
-        tool_call_chunks=[
+    # What a chunk lacks is left out: checking an empty list takes LangChain as long as checking a text.
+    given: dict[str, Any] = {}
+    if chunk.reasoning or chunk.refusal:
+        given["additional_kwargs"] = _extras(chunk.reasoning, chunk.refusal)
+    if chunk.tool_calls:
+        given["tool_call_chunks"] = [
             tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
             for call in chunk.tool_calls
-        ],
-        response_metadata={"model_provider": MODEL_PROVIDER},
-    )
+        ]
+    message = AIMessageChunk(content=chunk.text, response_metadata={"model_provider": MODEL_PROVIDER}, **given)
     return ChatGenerationChunk(message=message)
 
 

@@ -171,6 +171,8 @@ def exporter_of(provider: Any) -> Any:
 def phoenix() -> Iterator[Any]:
     """OpenInference's instrumentation, exporting to memory."""
     instrumentation = pytest.importorskip("openinference.instrumentation.llama_index")
+    if conflict := instrumentation.LlamaIndexInstrumentor()._check_dependency_conflicts():
+        pytest.skip(f"OpenInference takes other versions of LlamaIndex: {conflict}")
     tracing = pytest.importorskip("opentelemetry.sdk.trace").TracerProvider()
     exporter = exporter_of(tracing)
     instrumentor = instrumentation.LlamaIndexInstrumentor()

@@ -29,7 +29,7 @@ class ScoutSettings(JudgedCacheModel):
 
     # A misspelt `guard` must not make an unguarded model, and an error must not quote the key beside it.
     model_config = ConfigDict(
-        populate_by_name=True, arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+        populate_by_name=True, arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True, defer_build=True
     )
 
     model_name: str = Field(default="meta-llama/llama-4-scout", alias="model")

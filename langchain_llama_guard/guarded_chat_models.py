@@ -35,7 +35,7 @@ class GuardedChatModel(JudgedCacheModel):
         guard: what judges it, with the policy for what follows.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
 
     model: SkipValidation[BaseChatModel]
     guard: SkipValidation[LlamaGuard]

@@ -107,7 +107,7 @@ class StageRules(BaseModel):
         hazards: what follows per hazard at this stage, merged over the policy's own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     hazards: Hazards = Field(default_factory=dict)
     mode: Mode | None = None
@@ -142,7 +142,7 @@ class Policy(BaseModel):
         ```
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     stages: frozenset[Stage] = Field(default=frozenset(Stage), min_length=1)
     hazards: Hazards = Field(default_factory=dict)

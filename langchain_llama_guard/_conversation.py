@@ -19,6 +19,7 @@ _UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document",
 _CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
 _SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call")
 """Where in `additional_kwargs` integrations put what a model says beside its content."""
+_CALLS_BESIDE = {"tool_calls", "function_call", "audio"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
 
 
@@ -32,6 +33,24 @@ def message_of(message: BaseMessage) -> Message:
     if isinstance(message, AIMessage):
         return Message("assistant", tuple(_assistant_parts(message)), tuple(_calls(message)))
     return Message(_role(message), tuple(_parts(message.content)))
+
+
+def text_added_by(chunk: BaseMessage) -> str | None:
+    """The text that a piece of a streamed reply adds to it: what is said and what is thought.
+
+    Returns:
+        `None` for a piece that nobody may act on before the reply has ended: one of a tool call, the one that says
+        that the reply is over, and any of content that is not text.
+    """
+    extras = chunk.additional_kwargs
+    if (isinstance(chunk, AIMessageChunk) and (chunk.tool_call_chunks or chunk.chunk_position)) or (
+        extras and not _CALLS_BESIDE.isdisjoint(extras)
+    ):
+        return None
+    if isinstance(chunk.content, str) and not extras:
+        return chunk.content
+    said = message_of(chunk)
+    return said.text if not said.tool_calls and all(isinstance(part, Text) for part in said.parts) else None
 
 
 def _role(message: BaseMessage) -> Role:

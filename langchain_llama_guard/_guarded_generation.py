@@ -16,27 +16,22 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_llama_guard._content_blocks import MODEL_PROVIDER
-from langchain_llama_guard._conversation import conversation_of, message_of
+from langchain_llama_guard._conversation import conversation_of, message_of, text_added_by
 from langchain_llama_guard._failures import as_output
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import (
-    acatching,
-    acatching_stream,
-    aguard_stream,
-    arun,
-    catching,
-    catching_stream,
-    guard_stream,
-    run,
-)
+from llama_guard_core.drive import acatching, acatching_stream, arun, catching, catching_stream, run
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
-from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies, screen_prompt
-from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.guardrail.screening import GuardedReply, guarded_call, judges_replies
+from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Conversation, Message, assistant
 
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
+REFUSAL_SEPARATOR = "\n\n"
+"""Between what a stream has shown and the refusal that ends it."""
 
 G = TypeVar("G", bound=ChatGeneration)
 Chunks = Generator[ChatGenerationChunk, None, None]
@@ -63,9 +58,6 @@ async def agenerate(
 def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], Chunks]) -> Chunks:
     """Judge the prompt, open the model's stream, show of it what a verdict covers."""
     held = _HeldReply(guard, conversation_of(messages))
-    if refused := held.after_prompt(run(held.prompt_flow(), guard.judge)):
-        yield refused
-        return
     chunks = catching_stream(open_stream, partial(_failed, guard))
     with closing(guard_stream(held.machine, chunks, guard.judge)) as events:
         for event in events:
@@ -77,9 +69,6 @@ async def astream(
 ) -> AsyncChunks:
     """Judge the prompt, open the model's stream, show of it what a verdict covers."""
     held = _HeldReply(guard, conversation_of(messages))
-    if refused := held.after_prompt(await arun(held.prompt_flow(), guard.ajudge)):
-        yield refused
-        return
     chunks = acatching_stream(open_stream, partial(_failed, guard))
     async with aclosing(aguard_stream(held.machine, chunks, guard.ajudge)) as events:
         async for event in events:
@@ -97,30 +86,25 @@ class _HeldReply:
     """One streamed reply on its way: what has come, and what has been decided."""
 
     def __init__(self, guard: LlamaGuard, conversation: Conversation) -> None:
-        self._guard = guard
-        self._conversation = conversation
         self._whole: ChatGenerationChunk | None = None
+        self._read_so_far = 0
+        self._has_shown_text = False
         self._records: list[dict[str, Any]] = []
-        self.machine = StreamGuard[ChatGenerationChunk | Failed](guard.policy, conversation, self._read)
-
-    def prompt_flow(self) -> Flow[Allow | Refuse]:
-        """The judging of the prompt."""
-        return screen_prompt(self._guard.policy, self._conversation)
-
-    def after_prompt(self, decision: Allow | Refuse) -> ChatGenerationChunk | None:
-        """The refusal to show, if the prompt may not be answered."""
-        self._records = decision_records(decision)
-        return _refusal_chunk(decision, self._records, None) if isinstance(decision, Refuse) else None
+        self.machine = StreamGuard[ChatGenerationChunk | Failed](
+            guard.policy, conversation, self._read, _text_added_by, with_prompt=True
+        )
 
     def shown(self, event: Release[ChatGenerationChunk | Failed] | Halted) -> Iterator[ChatGenerationChunk]:
         """The chunks to show; the last of them says what was decided. Where the model raised, it is raised."""
-        self._records += decision_records(event.decision)
+        self._records += stream_records(event)
         if isinstance(event, Halted):
-            yield _refusal_chunk(event.decision, self._records, self._whole)
+            separator = REFUSAL_SEPARATOR if self._has_shown_text else ""
+            yield _refusal_chunk(event.decision, self._records, self._whole, separator)
             return
         for at, chunk in enumerate(event.chunks, 1):
             if isinstance(chunk, Failed):
                 raise chunk.error
+            self._has_shown_text = self._has_shown_text or bool(chunk.message.content)
             if at < len(event.chunks) or not self._records:
                 yield chunk
             else:
@@ -128,9 +112,15 @@ class _HeldReply:
                 self._records = []
 
     def _read(self, chunks: Sequence[ChatGenerationChunk | Failed]) -> Message:
-        self._whole = merge_chat_generation_chunks([chunk for chunk in chunks if not isinstance(chunk, Failed)])
+        whole = [self._whole] if self._whole else []
+        new = [chunk for chunk in chunks[self._read_so_far :] if not isinstance(chunk, Failed)]
+        self._whole, self._read_so_far = merge_chat_generation_chunks([*whole, *new]), len(chunks)
         said = message_of(self._whole.message) if self._whole else Message("assistant")
         return with_failures(said, chunks)
+
+
+def _text_added_by(chunk: ChatGenerationChunk | Failed) -> str | None:
+    return None if isinstance(chunk, Failed) else text_added_by(chunk.message)
 
 
 def _alternatives(result: ChatResult | Failed) -> list[Message]:
@@ -180,11 +170,11 @@ def refusal_message(
 
 
 def _refusal_chunk(
-    decision: Refuse, decided: list[dict[str, Any]], instead_of: ChatGenerationChunk | None
+    decision: Refuse, decided: list[dict[str, Any]], instead_of: ChatGenerationChunk | None, separator: str
 ) -> ChatGenerationChunk:
     whole = refusal_message(decision, decided, instead_of.message if instead_of else None)
     chunk = AIMessageChunk(
-        content=whole.content,
+        content=separator + whole.text,
         response_metadata=whole.response_metadata,
         usage_metadata=whole.usage_metadata,
         id=whole.id,

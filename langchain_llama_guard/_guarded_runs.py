@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_llama_guard._failures import as_output
+from langchain_llama_guard._guarded_generation import REFUSAL_SEPARATOR
 from langchain_llama_guard._held_events import (
     HeldEvents,
     RunManager,
@@ -18,7 +19,7 @@ from langchain_llama_guard._held_events import (
     unobserved,
     unobserved_iteration,
 )
-from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces
+from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces, text_added_by_piece
 from llama_guard_core.drive import acatching_stream, catching_stream
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
@@ -41,6 +42,7 @@ class GuardedRun:
         self._owner = owner
         self._value = value
         self._seen: Any = None
+        self._has_shown_text = False
         self.conversation = conversation_in(value, owner.input_key)
         self.events = HeldEvents(run_manager) if judges_replies(policy) else None
         self.config = (
@@ -79,7 +81,8 @@ class GuardedRun:
 
     def machine(self) -> StreamGuard[Any]:
         """The machine that withholds this run's pieces."""
-        return StreamGuard(self._owner.guard.policy, self.conversation, self._read_pieces)
+        policy = self._owner.guard.policy
+        return StreamGuard(policy, self.conversation, self._read_pieces, text_added_by_piece, with_prompt=True)
 
     def read(self, reply: Any) -> list[Message]:
         """What a whole output says."""
@@ -96,7 +99,9 @@ class GuardedRun:
 
     def shown(self, pieces: Sequence[Any]) -> Iterator[Any]:
         """The pieces to show; where the chain raised, it is raised."""
-        return map(_unless_failed, pieces)
+        for piece in pieces:
+            self._has_shown_text = True
+            yield _unless_failed(piece)
 
     def refusal(self, decision: Refuse) -> Any:
         """The refusal in the form of the chain's output.
@@ -107,7 +112,8 @@ class GuardedRun:
         """
         if self._owner.refuse_with:
             return self._owner.refuse_with(decision)
-        refusal = refusal_like(decision.text, self._example(), self._owner.output_key)
+        separator = REFUSAL_SEPARATOR if self._has_shown_text else ""
+        refusal = refusal_like(separator + decision.text, self._example(), self._owner.output_key)
         if refusal is None:
             raise refusal_error(decision) from None
         return refusal

@@ -12,7 +12,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables.utils import add
 from pydantic import BaseModel
 
-from langchain_llama_guard._conversation import conversation_of, message_of
+from langchain_llama_guard._conversation import conversation_of, message_of, text_added_by
 from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.messages import Conversation, Message, Text, assistant, user
 
@@ -100,6 +100,16 @@ def reply_in_pieces(pieces: Sequence[Any], key: str | None = None, known: Conver
     """
     reply = reply_in(whole_of(pieces), key, known)
     return Message("assistant", (*reply.parts, *map(Text, _fleeting(pieces, key, reply.text))), reply.tool_calls)
+
+
+def text_added_by_piece(piece: Any) -> str | None:
+    """The text that a piece of a chain's stream adds to its output; `None` if nothing may follow from it yet.
+
+    Of pieces that are neither text nor pieces of a message, only all of them together say what the output is.
+    """
+    if isinstance(piece, str):
+        return piece
+    return text_added_by(piece) if isinstance(piece, AIMessageChunk) else None
 
 
 def _fleeting(pieces: Sequence[Any], key: str | None, said: str) -> Iterable[str]:

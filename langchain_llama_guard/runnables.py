@@ -18,10 +18,11 @@ from langchain_llama_guard._guarded_runs import GuardedRun, refusals
 from langchain_llama_guard._values import whole_of
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import acatching, aguard_stream, arun, catching, guard_stream, run
+from llama_guard_core.drive import acatching, arun, catching, run
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.policy import Refuse
-from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
-from llama_guard_core.guardrail.stream_guard import Halted
+from llama_guard_core.guardrail.screening import guarded_call
+from llama_guard_core.guardrail.stream_events import Halted
 
 RefuseWith = Callable[[Refuse], Any]
 
@@ -65,10 +66,10 @@ def guarded(
 class GuardedRunnable(Runnable[Any, Any]):
     """A chain whose input is judged before it runs and whose output is judged before it is seen.
 
-    While the chain runs, its callbacks are withheld; they are told what happened once the output may be seen,
-    and never if it may not. The output comes whole: a stream is held until its verdict. An exception of the chain
-    is output too: an output parser puts into it what the model wrote. It is judged, and replaced by
-    `UnsafeContent` or `GuardUnavailable` if it may not be seen.
+    While the chain runs, its callbacks are withheld; they are told what happened once all of the output may be seen,
+    and never if it may not. A stream of text or of message chunks is shown as verdicts cover it, the way the policy's
+    `streaming` says; any other is held to its end. An exception of the chain is output too: an output parser puts into
+    it what the model wrote. It is judged, and replaced by `UnsafeContent` or `GuardUnavailable` if it may not be seen.
 
     What was decided is told as a custom event named `llama_guard`.
 
@@ -191,11 +192,6 @@ class GuardedRunnable(Runnable[Any, Any]):
         self, pieces: Iterator[Any], run_manager: CallbackManagerForChainRun, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
         held = GuardedRun(self, whole_of(list(pieces)), run_manager, config)
-        prompt = run(screen_prompt(self.guard.policy, held.conversation), self.guard.judge)
-        announce([prompt], run_manager)
-        if isinstance(prompt, Refuse):
-            yield held.refusal(prompt)
-            return
         source = held.source(kwargs)
         with closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
             for event in events:
@@ -203,7 +199,7 @@ class GuardedRunnable(Runnable[Any, Any]):
                 if isinstance(event, Halted):
                     yield held.refusal(event.decision)
                     return
-                if held.events:
+                if held.events and event.is_last:
                     held.events.release()
                 yield from held.shown(event.chunks)
 
@@ -215,11 +211,6 @@ class GuardedRunnable(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         held = GuardedRun(self, whole_of([piece async for piece in pieces]), run_manager, config)
-        prompt = await arun(screen_prompt(self.guard.policy, held.conversation), self.guard.ajudge)
-        await aannounce([prompt], run_manager)
-        if isinstance(prompt, Refuse):
-            yield held.refusal(prompt)
-            return
         source = held.asource(kwargs)
         async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
             async for event in events:
@@ -227,7 +218,7 @@ class GuardedRunnable(Runnable[Any, Any]):
                 if isinstance(event, Halted):
                     yield held.refusal(event.decision)
                     return
-                if held.events:
+                if held.events and event.is_last:
                     await held.events.arelease()
                 for piece in held.shown(event.chunks):
                     yield piece

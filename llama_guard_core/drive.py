@@ -1,31 +1,31 @@
-"""The two shells: they carry out what the flows and the stream guard decide, with and without `await`.
+"""The two shells: they carry out what the flows decide, with and without `await`.
 
-`run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`, `arun_all` several; `guard_stream` and
-`aguard_stream` drive a `StreamGuard`. `catching` and its like turn what a model raises into an outcome. They know
-neither Llama Guard nor a framework: a check is a function from a question to a verdict, a model is a function, a
-stream is an iterator.
+`run` and `arun` drive a flow of `llama_guard_core.guardrail.screening`, `arun_all` several; `drive_streams` does the
+same for streams. `catching` and its like turn what a model raises into an outcome. They know neither Llama Guard nor a
+framework: a check is a function from a question to a verdict, a model is a function, a stream is an iterator.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.screening import Check, Effect, Flow
-from llama_guard_core.guardrail.stream_guard import Finished, Halted, NeedChunk, NeedVerdict, Release, StreamGuard
+from llama_guard_core.guardrail.screening import Check, Effect, Flow, StartModel
 from llama_guard_core.guardrail.verdict import Verdict
 
 C = TypeVar("C")
 F = TypeVar("F")
 T = TypeVar("T")
-_END: Final = object()
 Asks = Callable[[Check], Verdict]
 AsksAsync = Callable[[Check], Awaitable[Verdict]]
 
 
 def run(flow: Flow[T], check: Asks, call: Callable[[], Any] | None = None) -> T:
     """Carry out a flow.
+
+    One thing is done after the other: a model that could be started beside a check is called after it.
 
     Args:
         flow: what is to be done.
@@ -39,27 +39,37 @@ def run(flow: Flow[T], check: Asks, call: Callable[[], Any] | None = None) -> T:
             effect = step(outcome)
         except StopIteration as returned:
             return cast("T", returned.value)
+        step, outcome = flow.send, None
+        if isinstance(effect, StartModel):
+            continue
         try:
             outcome = check(effect) if isinstance(effect, Check) else _told(call)()
-            step = flow.send
         except GuardUnavailable as error:
             outcome, step = error, flow.throw
 
 
-async def arun(flow: Flow[T], check: AsksAsync, call: Callable[[], Awaitable[Any]] | None = None) -> T:
-    """Carry out a flow, awaiting each step; see `run`."""
+async def arun(flow: Flow[T], check: AsksAsync, call: Callable[[], Coroutine[Any, Any, Any]] | None = None) -> T:
+    """Carry out a flow, awaiting each step; see `run`. A model that is started runs beside what follows."""
     step: Callable[[Any], Effect] = flow.send
     outcome: object = None
-    while True:
-        try:
-            effect = step(outcome)
-        except StopIteration as returned:
-            return cast("T", returned.value)
-        try:
-            outcome = await (check(effect) if isinstance(effect, Check) else _told(call)())
-            step = flow.send
-        except GuardUnavailable as error:
-            outcome, step = error, flow.throw
+    started: asyncio.Task[Any] | None = None
+    try:
+        while True:
+            try:
+                effect = step(outcome)
+            except StopIteration as returned:
+                return cast("T", returned.value)
+            step, outcome = flow.send, None
+            if isinstance(effect, StartModel):
+                started = in_background(_told(call)())
+                continue
+            try:
+                outcome = await (check(effect) if isinstance(effect, Check) else started or _told(call)())
+            except GuardUnavailable as error:
+                outcome, step = error, flow.throw
+    finally:
+        if started:
+            await cancelled([started])
 
 
 async def arun_all(flows: Iterable[Flow[T]], check: AsksAsync, *, at_once: int) -> list[T]:
@@ -68,76 +78,17 @@ async def arun_all(flows: Iterable[Flow[T]], check: AsksAsync, *, at_once: int) 
     Returns:
         What they return, in their order. If one raises, the others are cancelled.
     """
-    import asyncio  # noqa: PLC0415 - sync users need not pay for it
-
     slots = asyncio.Semaphore(at_once)
 
     async def in_turn(flow: Flow[T]) -> T:
         async with slots:
             return await arun(flow, check)
 
-    tasks = [asyncio.ensure_future(in_turn(flow)) for flow in flows]
+    tasks = [in_background(in_turn(flow)) for flow in flows]
     try:
         return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
-def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Generator[Release[C] | Halted]:
-    """Carry out a stream guard over a source, which is closed however this ends.
-
-    Yields:
-        `Release` for chunks that may be shown; at most one `Halted`, last, with a refusal.
-
-    Raises:
-        UnsafeContent: the reply is unsafe, and the policy says raise.
-        GuardUnavailable: no verdict could be had, and the policy says raise.
-    """
-    try:
-        while not isinstance(event := guard.next_event(), Finished | Halted):
-            match event:
-                case NeedChunk():
-                    chunk = next(source, _END)
-                    guard.end() if chunk is _END else guard.receive(cast("C", chunk))
-                case NeedVerdict(question):
-                    try:
-                        guard.judge(check(question))
-                    except GuardUnavailable as error:
-                        guard.cannot_judge(error)
-                case Release():
-                    yield event
     finally:
-        if close := getattr(source, "close", None):
-            close()
-    if isinstance(event, Halted):
-        yield event
-
-
-async def aguard_stream(
-    guard: StreamGuard[C], source: AsyncIterator[C], check: AsksAsync
-) -> AsyncGenerator[Release[C] | Halted]:
-    """Carry out a stream guard over an async source; see `guard_stream`."""
-    try:
-        while not isinstance(event := guard.next_event(), Finished | Halted):
-            match event:
-                case NeedChunk():
-                    chunk = await anext(source, _END)
-                    guard.end() if chunk is _END else guard.receive(cast("C", chunk))
-                case NeedVerdict(question):
-                    try:
-                        guard.judge(await check(question))
-                    except GuardUnavailable as error:
-                        guard.cannot_judge(error)
-                case Release():
-                    yield event
-    finally:
-        if close := getattr(source, "aclose", None):
-            await close()
-    if isinstance(event, Halted):
-        yield event
+        await cancelled(tasks)
 
 
 def catching(call: Callable[[], T], failed: Callable[[Exception], F]) -> Callable[[], T | F]:
@@ -200,6 +151,22 @@ async def acatching_stream(
                 await close()
     except Exception as error:  # noqa: BLE001 - as above
         yield failed(error)
+
+
+def in_background(work: Awaitable[T], then: Callable[[asyncio.Task[T]], None] | None = None) -> asyncio.Task[T]:
+    """Begin to do something, and have its end told."""
+    task = asyncio.ensure_future(work)
+    if then:
+        task.add_done_callback(then)
+    return task
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs, and wait until nothing does; what it raises has nobody left to tell."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _told(call: Callable[[], T] | None) -> Callable[[], T]:

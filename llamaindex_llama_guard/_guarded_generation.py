@@ -16,28 +16,22 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from pydantic import BaseModel
 
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import (
-    Asks,
-    AsksAsync,
-    acatching,
-    acatching_stream,
-    aguard_stream,
-    arun,
-    catching,
-    catching_stream,
-    guard_stream,
-    run,
-)
+from llama_guard_core.drive import Asks, AsksAsync, acatching, acatching_stream, arun, catching, catching_stream, run
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
-from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies, screen_prompt
-from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies
+from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Conversation, Message, assistant
 from llamaindex_llama_guard._failures import as_output
 from llamaindex_llama_guard._tracing import atraced_here, traced_here
 
 METADATA_KEY = "llama_guard"
 """Where a response says what was decided about it: `response.additional_kwargs["llama_guard"]`."""
+
+REFUSAL_SEPARATOR = "\n\n"
+"""Between what a stream has shown and the refusal that ends it."""
 
 C = TypeVar("C")
 R = TypeVar("R", bound=ChatResponse | CompletionResponse)
@@ -60,6 +54,14 @@ class ReplyForm(ABC, Generic[C, R]):
     @abstractmethod
     def shown(self, chunk: C) -> R:
         """The next chunk as the caller is given it."""
+
+    @abstractmethod
+    def text_added_by(self, chunk: C) -> str | None:
+        """The text that the next chunk adds to the reply; `None` for one that nobody may act on before its end."""
+
+    @abstractmethod
+    def after(self, shown: R, refusal: R) -> R:
+        """A refusal that ends a stream of which something was shown: it says everything so far, and then that."""
 
     @abstractmethod
     def refused(self, text: str, *, is_streamed: bool, raw: dict[str, Any], additional_kwargs: dict[str, Any]) -> R:
@@ -95,9 +97,6 @@ def _stream(
     judge: Asks,
 ) -> Generator[R, None, None]:
     held = _HeldReply(guard, conversation, form)
-    if refused := held.after_prompt(run(screen_prompt(guard.policy, conversation), judge)):
-        yield refused
-        return
     chunks = catching_stream(open_stream, partial(_failed, guard))
     with closing(guard_stream(held.machine, chunks, judge)) as events:
         for event in events:
@@ -119,9 +118,6 @@ async def _astream(
     judge: AsksAsync,
 ) -> AsyncGenerator[R, None]:
     held = _HeldReply(guard, conversation, form)
-    if refused := held.after_prompt(await arun(screen_prompt(guard.policy, conversation), judge)):
-        yield refused
-        return
     chunks = acatching_stream(open_stream, partial(_failed, guard))
     async with aclosing(aguard_stream(held.machine, chunks, judge)) as events:
         async for event in events:
@@ -141,28 +137,28 @@ class _HeldReply(Generic[C, R]):
     def __init__(self, guard: LlamaGuard, conversation: Conversation, form: ReplyForm[C, R]) -> None:
         self._form = form
         self._whole: R | None = None
+        self._last_shown: R | None = None
         self._records: list[dict[str, Any]] = []
-        self.machine = StreamGuard[C | Failed](guard.policy, conversation, self._read)
-
-    def after_prompt(self, decision: Allow | Refuse) -> R | None:
-        """The refusal to show, if the prompt may not be answered."""
-        self._records = decision_records(decision)
-        if isinstance(decision, Allow):
-            return None
-        return _refusal(self._form, decision, self._records, None, is_streamed=True)
+        self.machine = StreamGuard[C | Failed](
+            guard.policy, conversation, self._read, self._text_added_by, with_prompt=True
+        )
 
     def shown(self, event: Release[C | Failed] | Halted) -> Iterator[R]:
         """What to show; the last of it says what was decided. Where the model raised, it is raised."""
-        self._records += decision_records(event.decision)
+        self._records += stream_records(event)
         if isinstance(event, Halted):
-            yield _refusal(self._form, event.decision, self._records, self._whole, is_streamed=True)
+            refusal = _refusal(self._form, event.decision, self._records, self._whole, is_streamed=True)
+            yield self._form.after(self._last_shown, refusal) if self._last_shown else refusal
             return
         for at, chunk in enumerate(event.chunks, 1):
             if isinstance(chunk, Failed):
                 raise chunk.error
-            response = self._form.shown(chunk)
+            response = self._last_shown = self._form.shown(chunk)
             # A response says everything so far, and so what was decided so far.
             yield with_records(response, self._records) if at == len(event.chunks) else response
+
+    def _text_added_by(self, chunk: C | Failed) -> str | None:
+        return None if isinstance(chunk, Failed) else self._form.text_added_by(chunk)
 
     def _read(self, chunks: Sequence[C | Failed]) -> Message:
         came = [chunk for chunk in chunks if not isinstance(chunk, Failed)]

@@ -17,16 +17,18 @@ from llama_index.core.base.response.schema import (
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from pydantic import BaseModel
 
-from llama_guard_core.drive import acatching_stream, aguard_stream, catching_stream, guard_stream
+from llama_guard_core.drive import acatching_stream, catching_stream
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Allow, Decision, Refuse, decision_records
 from llama_guard_core.guardrail.screening import GuardedReply
-from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Part, Text, Unjudgeable, assistant
 from llamaindex_llama_guard._failures import as_output
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY
+from llamaindex_llama_guard._guarded_generation import METADATA_KEY, REFUSAL_SEPARATOR
 from llamaindex_llama_guard._tracing import atraced_here, traced_here
 from llamaindex_llama_guard._unobserved import aunobserved_iteration, unobserved_iteration
 
@@ -66,6 +68,7 @@ class GuardedQuery:
         self._sources: list[NodeWithScore] = []
         self._metadata: dict[str, Any] = {}
         self._records: list[dict[str, Any]] = []
+        self._has_shown_text = False
         self.conversation = question_of(bundle)
 
     def failed(self, error: Exception) -> Failed | Refuse:
@@ -182,7 +185,7 @@ class GuardedQuery:
         return acatching_stream(lambda: opened, self.failed)
 
     def _machine(self) -> StreamGuard[Piece]:
-        return StreamGuard(self._policy, self.conversation, self._read_pieces)
+        return StreamGuard(self._policy, self.conversation, self._read_pieces, _text_added_by)
 
     def _read_pieces(self, pieces: Sequence[Piece]) -> Message:
         said = self._said("".join(piece for piece in pieces if isinstance(piece, str)))
@@ -190,7 +193,7 @@ class GuardedQuery:
 
     def _shown(self, event: Release[Piece] | Halted) -> Iterator[str]:
         """The pieces to show. Where the engine raised, it is raised."""
-        self._note(event.decision)
+        self._records += stream_records(event)
         if isinstance(event, Halted):
             yield self._halted(event.decision)
             return
@@ -201,6 +204,7 @@ class GuardedQuery:
                 return
             if isinstance(piece, Failed):
                 raise piece.error
+            self._has_shown_text = self._has_shown_text or bool(piece)
             yield self._settled(piece)
 
     def _halted(self, decision: Refuse) -> str:
@@ -208,7 +212,7 @@ class GuardedQuery:
             self._sources.clear()
         for name in self._metadata.keys() - {METADATA_KEY}:
             del self._metadata[name]
-        return decision.text
+        return (REFUSAL_SEPARATOR if self._has_shown_text else "") + decision.text
 
     def _said(self, text: str) -> Message:
         """An answer as what is judged; LlamaIndex's own words need no judging."""
@@ -220,6 +224,10 @@ class GuardedQuery:
 
     def _is_empty(self, text: str) -> bool:
         return text == _EMPTY_RESPONSE and not self._sources
+
+
+def _text_added_by(piece: Piece) -> str | None:
+    return piece if isinstance(piece, str) else None
 
 
 def _in_one(text: str) -> Generator[str, None, None]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, MessageRole
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+)
 
 from llama_guard_core.messages import Message, Part, Text, ToolCall
 from llama_guard_core.provider.chunks import CompletionChunk, collected
 from llamaindex_llama_guard._conversation import message_of
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY, ReplyForm
+from llamaindex_llama_guard._guarded_generation import METADATA_KEY, REFUSAL_SEPARATOR, ReplyForm
 from llamaindex_llama_guard._replies import StreamedReply, chat_response
 
 C = TypeVar("C")
@@ -21,6 +28,14 @@ class _ChatRefusal(ReplyForm[C, ChatResponse]):
         """A refusal as a chat response."""
         message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
         return ChatResponse(message=message, delta=text if is_streamed else None, **told)
+
+    def after(self, shown: ChatResponse, refusal: ChatResponse) -> ChatResponse:
+        """The refusal, behind what was shown."""
+        delta = _separated(shown.message.content) + (refusal.message.content or "")
+        thoughts = [block for block in shown.message.blocks if isinstance(block, ThinkingBlock)]
+        said = TextBlock(text=(shown.message.content or "") + delta)
+        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[*thoughts, said])
+        return refusal.model_copy(update={"message": message, "delta": delta})
 
 
 class ScoutStream(_ChatRefusal[CompletionChunk]):
@@ -41,6 +56,10 @@ class ScoutStream(_ChatRefusal[CompletionChunk]):
         """The response that says everything so far."""
         return self._reply.receive(chunk)
 
+    def text_added_by(self, chunk: CompletionChunk) -> str | None:
+        """What is said and thought; a tool call, and the piece that says how it ended, wait for the end."""
+        return None if chunk.tool_calls or chunk.final else chunk.text + chunk.reasoning + chunk.refusal
+
 
 class ChatForm(_ChatRefusal[ChatResponse]):
     """Chat responses, passed on as they are."""
@@ -57,6 +76,12 @@ class ChatForm(_ChatRefusal[ChatResponse]):
     def shown(self, chunk: ChatResponse) -> ChatResponse:
         """The response itself."""
         return chunk
+
+    def text_added_by(self, chunk: ChatResponse) -> str | None:
+        """The response's delta; a tool call, and what is no text, wait for the end."""
+        said = _chat_message(chunk)
+        is_text = not said.tool_calls and all(isinstance(part, Text) for part in said.parts)
+        return (chunk.delta or "") + _thought(chunk) if is_text else None
 
 
 class CompletionForm(ReplyForm[CompletionResponse, CompletionResponse]):
@@ -75,9 +100,22 @@ class CompletionForm(ReplyForm[CompletionResponse, CompletionResponse]):
         """The response itself."""
         return chunk
 
+    def text_added_by(self, chunk: CompletionResponse) -> str | None:
+        """The response's delta."""
+        return chunk.delta or ""
+
+    def after(self, shown: CompletionResponse, refusal: CompletionResponse) -> CompletionResponse:
+        """The refusal, behind what was shown."""
+        delta = _separated(shown.text) + refusal.text
+        return refusal.model_copy(update={"text": shown.text + delta, "delta": delta})
+
     def refused(self, text: str, *, is_streamed: bool, **told: Any) -> CompletionResponse:
         """A refusal as a completion response."""
         return CompletionResponse(text=text, delta=text if is_streamed else None, **told)
+
+
+def _separated(shown: str | None) -> str:
+    return REFUSAL_SEPARATOR if shown else ""
 
 
 def _chat_message(response: ChatResponse) -> Message:

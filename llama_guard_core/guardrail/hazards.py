@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
+
+from pydantic import AfterValidator
 
 from llama_guard_core.errors import ConfigurationError
 
 LlamaGuardVersion = Literal[1, 2, 3, 4]
+HazardAction = Literal["block", "flag", "ignore"]
 
 _NAMES: Mapping[LlamaGuardVersion, tuple[str, ...]] = {
     1: (
@@ -148,3 +151,15 @@ HAZARD_NAMES = frozenset(name for names in _NAMES.values() for name in names)
 def is_hazard(text: str) -> bool:
     """Whether `text` could be a hazard of some version: a code's form, or a name."""
     return _CODE.match(text) is not None or text in HAZARD_NAMES
+
+
+def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, HazardAction]:
+    for hazard in hazards:
+        if not is_hazard(hazard):
+            msg = f"{hazard!r} is no hazard: write a code such as 'S9' or a name such as 'Indiscriminate Weapons'"
+            raise ValueError(msg)
+    return hazards
+
+
+Hazards = Annotated[Mapping[str, HazardAction], AfterValidator(_checked_hazards)]
+"""What follows per hazard, by code or name."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnsafeContent
-from llama_guard_core.guardrail.hazards import HazardCategory, Taxonomy, is_hazard
+from llama_guard_core.guardrail.hazards import HazardAction, HazardCategory, Hazards, Taxonomy
+from llama_guard_core.guardrail.stream_windows import Streaming, StreamingLike
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 
-HazardAction = Literal["block", "flag", "ignore"]
 Mode = Literal["enforce", "monitor"]
 OnUnsafe = Literal["refuse", "raise"]
 OnNoVerdict = Literal["refuse", "raise", "allow"]
+PromptCheck = Literal["before", "parallel"]
 Refusal = str | Callable[[Verdict], str]
 
 DEFAULT_REFUSAL = "I can't help with that."
@@ -89,17 +90,6 @@ def decision_records(decision: Allow | Refuse) -> list[dict[str, Any]]:
     return [decision_record(decision)] if judged else []
 
 
-def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, HazardAction]:
-    for hazard in hazards:
-        if not is_hazard(hazard):
-            msg = f"{hazard!r} is no hazard: write a code such as 'S9' or a name such as 'Indiscriminate Weapons'"
-            raise ValueError(msg)
-    return hazards
-
-
-Hazards = Annotated[Mapping[str, HazardAction], AfterValidator(_checked_hazards)]
-
-
 class StageRules(BaseModel):
     """What a policy says differently for one stage. Whatever is left out is as in the policy.
 
@@ -135,6 +125,11 @@ class Policy(BaseModel):
         on_no_verdict: `refuse`, `raise` a `GuardUnavailable`, or `allow`, which shows unjudged text whenever
             the guard is down.
         per_stage: what differs for a stage.
+        streaming: how a streamed reply is held: `"window"`, `"whole"`, `"optimistic"`, or a `Streaming` that says more.
+        prompt_check: `before` the model is called, or `parallel`: the model's call starts with the check, what it says
+            and calls is held until the verdict, and an unsafe prompt cancels it. An unsafe prompt then reaches the
+            model's host, and what a chain or an engine does on the way to its model has begun. Sync code has
+            nothing to run the two side by side with, and checks first.
 
     Example:
         ```python
@@ -152,6 +147,8 @@ class Policy(BaseModel):
     on_unsafe: OnUnsafe = "refuse"
     on_no_verdict: OnNoVerdict = "refuse"
     per_stage: Mapping[Stage, StageRules] = Field(default_factory=dict)
+    streaming: StreamingLike = Field(default=Streaming())
+    prompt_check: PromptCheck = "before"
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Policy:

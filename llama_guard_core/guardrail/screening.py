@@ -40,11 +40,19 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class StartModel:
+    """Begin to call the model under guard, if that can be done without waiting for it; its answer is not needed yet.
+
+    A flow that ends without asking for the answer wants the call cancelled.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class CallModel:
-    """Call the model under guard: its prompt may be answered."""
+    """Call the model under guard, or wait for the call that was started: its prompt may be answered."""
 
 
-Effect = Check | CallModel
+Effect = Check | StartModel | CallModel
 Flow = Generator[Effect, Any, T]
 
 
@@ -99,11 +107,15 @@ def guarded_call(
 ) -> Flow[GuardedReply[R]]:
     """Judge the prompt, call the model if that is allowed, judge what it answered.
 
+    Where the policy says `prompt_check="parallel"` the model's call begins beside the first check.
+
     Args:
         policy: what is judged and what follows.
         conversation: the prompt, with the turns before it.
         read: turns the model's answer, which may hold alternatives, into messages.
     """
+    if policy.prompt_check == "parallel":
+        yield StartModel()
     prompt = yield from screen_prompt(policy, conversation)
     if isinstance(prompt, Refuse):
         return GuardedReply(prompt)

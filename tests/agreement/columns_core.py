@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from agreement.scenarios import Staged, Told
 
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
+from llama_guard_core.drive import arun, run
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
 from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
 from llama_guard_core.guardrail.stream_guard import StreamGuard

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import conversations, policies, streams
 
-from llama_guard_core.drive import aguard_stream, arun, guard_stream, run
+from llama_guard_core.drive import arun, run
+from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Check, guarded_call, screen_prompt
-from llama_guard_core.guardrail.stream_guard import Halted, Release, StreamGuard
+from llama_guard_core.guardrail.stream_events import Halted, Release
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Message, assistant, user
 

@@ -9,15 +9,8 @@ import pytest
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
 from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Allow, Policy, Refuse
 from llama_guard_core.guardrail.screening import Check
-from llama_guard_core.guardrail.stream_guard import (
-    Finished,
-    Halted,
-    NeedChunk,
-    NeedVerdict,
-    Release,
-    StreamEvent,
-    StreamGuard,
-)
+from llama_guard_core.guardrail.stream_events import Finished, Halted, NeedChunk, NeedVerdict, Release, StreamEvent
+from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Message, ToolCall, assistant, user
 

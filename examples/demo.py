@@ -99,7 +99,10 @@ class Demo:
     """One conversation. Refused turns stay out of the history, so that a refusal does not colour what follows."""
 
     def __init__(self, hosts: Hosts) -> None:
-        policy = Policy(refusal=lambda verdict: f"I can't help with that ({_named(verdict)}).")
+        policy = Policy(
+            refusal=lambda verdict: f"I can't help with that ({_named(verdict)}).",
+            streaming="whole",  # one verdict a reply, for a transcript that can be read
+        )
         guard = LlamaGuard(policy=policy, **hosts.guard)
         scout = ChatLlamaScout(guard=guard, temperature=0, max_tokens=60, **hosts.scout)
         self.chain = PROMPT | scout

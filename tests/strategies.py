@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from llama_guard_core.guardrail.policy import Policy
+from llama_guard_core.guardrail.stream_windows import Streaming
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Role, Text, ToolCall
 
@@ -43,6 +44,18 @@ conversations: st.SearchStrategy[Conversation] = st.lists(messages(), max_size=7
 """Any order of roles, blank messages included."""
 
 actions = st.sampled_from(["block", "flag", "ignore"])
+streamings = st.builds(
+    Streaming,
+    hold=st.sampled_from(["whole", "window", "window", "optimistic"]),
+    unit=st.sampled_from(["characters", "sentences"]),
+    window=st.none() | st.integers(1, 12),
+    steady=st.integers(1, 4),
+    growth=st.floats(1, 3),
+    most_checks=st.integers(1, 8),
+    ahead=st.integers(1, 30),
+)
+"""Every way to hold a stream, with windows that short replies fill."""
+
 policies = st.builds(
     Policy,
     stages=st.frozensets(st.sampled_from(Stage), min_size=1),
@@ -50,6 +63,8 @@ policies = st.builds(
     mode=st.sampled_from(["enforce", "monitor"]),
     on_unsafe=st.sampled_from(["refuse", "raise"]),
     on_no_verdict=st.sampled_from(["refuse", "raise", "allow"]),
+    streaming=streamings,
+    prompt_check=st.sampled_from(["before", "parallel"]),
 )
 
 streams = st.lists(st.text("ab ", max_size=3), max_size=8)

@@ -60,7 +60,7 @@ UNSAFE: dict[str, list[AIMessageChunk]] = {
 @pytest.mark.parametrize("reply", UNSAFE.values(), ids=UNSAFE)
 async def test_whatever_part_of_a_reply_is_unsafe_the_refusal_takes_the_place_of_all(reply: Any, ask: Any) -> None:
     """Same usage, nothing else of it: no tool calls, no reasoning, no metadata but what was decided."""
-    _, model = _guarded(reply)
+    _, model = _guarded(reply, Policy(streaming="whole"))
     message = await ask(model, "Hi")
     assert REFUSAL == message.text
     assert ([], [], {}) == (message.tool_calls, message.invalid_tool_calls, message.additional_kwargs)

@@ -45,10 +45,10 @@ def guard_of(provider: FakeProvider, **policy: Any) -> LlamaGuard:
 def scout(
     provider: FakeProvider, kind: str = "unguarded", policy: dict[str, Any] | None = None, **settings: Any
 ) -> LLM:
-    """Scout alone, guarded from inside, or guarded by the wrapper."""
+    """Scout alone, guarded from inside, or guarded by the wrapper; streams are held whole unless the policy says more."""
     if kind == "unguarded":
         return LlamaScout(**hosted(provider), **settings)
-    guard = guard_of(provider, **(policy or {}))
+    guard = guard_of(provider, **{"streaming": "whole", **(policy or {})})
     if kind == "guarded":
         return LlamaScout(**hosted(provider), guard=guard, **settings)
     return GuardedLLM(LlamaScout(**hosted(provider), **settings), guard)

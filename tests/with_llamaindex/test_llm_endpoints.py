@@ -29,6 +29,7 @@ from llama_guard_core.errors import (
     ProviderUnavailable,
     UnsafeContent,
 )
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.provider.connection import Timeouts
 from llamaindex_llama_guard.guarded_llms import GuardedLLM
 from llamaindex_llama_guard.llama_guard import LlamaGuard
@@ -208,7 +209,7 @@ async def test_async_endpoints_never_wait_in_the_event_loop(kind: str, endpoint:
     """They use the async client alone, for the model and for the guard; the others use the sync one."""
     blocking, awaited = FakeProvider(), FakeProvider()
     host = {"api_key": KEY, "http_client": blocking.client(), "http_async_client": awaited.async_client()}
-    guard = LlamaGuard(**host)
+    guard = LlamaGuard(**host, policy=Policy(streaming="whole"))
     inner = LlamaScout(**host, guard=guard if kind == "guarded" else None)
     await ask(GuardedLLM(inner, guard) if kind == "wrapped" else inner, endpoint, "Hello")
     used, unused = (awaited, blocking) if endpoint.startswith("a") else (blocking, awaited)

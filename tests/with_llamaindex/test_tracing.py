@@ -141,7 +141,7 @@ def reading_elsewhere() -> Iterator[None]:
 async def test_a_model_with_a_guard_of_the_core_streams_and_leaves_no_spans_of_checks(
     provider: FakeProvider, tree: _Tree, endpoint: str
 ) -> None:
-    llm = GuardedLLM(scout(provider), CoreGuard(**hosted(provider)))
+    llm = GuardedLLM(scout(provider), CoreGuard(**hosted(provider), policy=Policy(streaming="whole")))
     assert SMALL_TALK == said((await ask(llm, endpoint, "Hello"))[-1])
     assert 2 == len(provider.guard_questions)
     assert [] == tree.checks()

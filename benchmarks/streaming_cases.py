@@ -30,7 +30,7 @@ class Case:
 
     Attributes:
         name: what it is called in the report.
-        tokens: how long the reply is, each token four characters and none like another.
+        tokens: how long the reply is, at most `MOST_TOKENS`; each is four characters and none is like another.
         per_second: how many tokens the model makes in a second.
         first_token_ms: how long the model thinks first.
         guard_ms: how long each check takes.
@@ -66,7 +66,8 @@ class Case:
         return asdict(self)
 
 
-HARMLESS, BAD, HARMFUL, FAST = "harmless", "bad reply", "harmful prompt", "fast and long"
+HARMLESS, BAD, HARMFUL, FAST, LATE = "harmless", "bad reply", "harmful prompt", "fast and long", "bad late"
+MOST_TOKENS = 1000
 
 
 def cases(usual: Case, marker: int) -> list[Case]:
@@ -76,11 +77,13 @@ def cases(usual: Case, marker: int) -> list[Case]:
         usual: the latencies and the length of the harmless reply.
         marker: how many tokens of the bad reply are harmless.
     """
+    fast = replace(usual, name=FAST, tokens=400, per_second=500)
     return [
         replace(usual, name=HARMLESS),
         replace(usual, name=BAD, marker=marker),
         replace(usual, name=HARMFUL, prompt=_HARMFUL_PROMPT),
-        replace(usual, name=FAST, tokens=400, per_second=500),
+        fast,
+        replace(fast, name=LATE, marker=fast.tokens // 2),
     ]
 
 

@@ -23,7 +23,7 @@ from benchmarks.streaming_cases import MARKER, MODEL, Case
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"yes.{0,3} or .{0,3}no", re.IGNORECASE)
-_STOP = {"index": 0, "finish_reason": "stop"}
+_STOP: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
 _USAGE = {"prompt_tokens": 24, "completion_tokens": 60, "total_tokens": 84}
 _MOST_POLLS, _POLL_SECONDS = 500, 0.02
 
@@ -165,7 +165,7 @@ class _Host:
             yield "unsafe\nS9" if unsafe else "safe"
 
     async def _is_unsafe(self, judged: str) -> bool:
-        if self._case.reply[0].strip() in judged:
+        if any(token.strip() in judged for token in self._case.reply):
             self._counts.reply_checks += 1
         else:
             self._counts.prompt_checks += 1

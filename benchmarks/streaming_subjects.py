@@ -39,7 +39,7 @@ def subjects(base_url: str, closing: AsyncExitStack) -> dict[str, Ask]:
         base_url: the host that everybody asks.
         closing: closes what was opened.
     """
-    host = {"base_url": base_url, "api_key": KEY}
+    host: dict[str, Any] = {"base_url": base_url, "api_key": KEY}
     guard = LlamaGuard(**host, policy=Policy(**_POLICIES[WINDOW]))
     ideals = Ideals(base_url)
     for opened in (guard, ideals):

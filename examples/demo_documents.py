@@ -13,7 +13,7 @@ from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.node_parser import SentenceSplitter
 
 from examples.demo_transcript import show_line, show_verdict
-from llamaindex_llama_guard import GuardedQueryEngine, LlamaGuard, LlamaGuardPostprocessor, LlamaScout
+from llamaindex_llama_guard import GuardedQueryEngine, LlamaGuard, LlamaGuardPostprocessor, LlamaScout, Policy
 
 # Short ones, which the stand-in guard can read; the third is its idea of a poisoned one. No question finds two of
 # them equally well: the index breaks ties by chance, and a recording could not be replayed.
@@ -34,7 +34,7 @@ ANSWER_FROM = PromptTemplate("{context_str}\n\n{query_str} Answer in one short s
 
 def ask_about_documents(guard: dict[str, Any], scout: dict[str, Any], *, stand_ins: bool) -> None:
     """Ask the scripted questions of an engine over documents; `guard` and `scout` say where the models are."""
-    watched = LlamaGuard(on_verdict=show_verdict, **guard)
+    watched = LlamaGuard(on_verdict=show_verdict, policy=Policy(streaming="whole"), **guard)
     llm = LlamaScout(temperature=0, max_tokens=60, **scout)
     if stand_ins:
         engine, questions = _stand_in_engine(watched, llm), STAND_IN_QUESTIONS

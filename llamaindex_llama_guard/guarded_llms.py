@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import Annotated, Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -125,13 +125,13 @@ class GuardedLLM(StructuredPredictions):
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
-        chunks = _hidden_stream(lambda: self.llm.stream_chat(messages, **kwargs))
+        chunks = _hidden_stream(lambda: self.llm.stream_chat(messages, **kwargs), _as_it_is)
         return guarded.stream(self._guard, conversation_of(messages), chunks, ChatForm())
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece."""
-        chunks = _ahidden_stream(lambda: self.llm.astream_chat(messages, **kwargs))
+        chunks = _ahidden_stream(lambda: self.llm.astream_chat(messages, **kwargs), _as_it_is)
         return guarded.astream(self._guard, conversation_of(messages), chunks, ChatForm())
 
     @llm_completion_callback()
@@ -149,7 +149,7 @@ class GuardedLLM(StructuredPredictions):
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: FBT001, FBT002 - as above
         """Answer a prompt piece by piece."""
-        chunks = _hidden_stream(lambda: self.llm.stream_complete(prompt, formatted=formatted, **kwargs))
+        chunks = _hidden_stream(lambda: self.llm.stream_complete(prompt, formatted=formatted, **kwargs), _same)
         return guarded.stream(self._guard, (user(prompt),), chunks, CompletionForm())
 
     @llm_completion_callback()
@@ -157,7 +157,7 @@ class GuardedLLM(StructuredPredictions):
         self, prompt: str, formatted: bool = False, **kwargs: Any  # noqa: FBT001, FBT002 - as above
     ) -> CompletionResponseAsyncGen:  # fmt: skip
         """Answer a prompt piece by piece."""
-        chunks = _ahidden_stream(lambda: self.llm.astream_complete(prompt, formatted=formatted, **kwargs))
+        chunks = _ahidden_stream(lambda: self.llm.astream_complete(prompt, formatted=formatted, **kwargs), _same)
         return guarded.astream(self._guard, (user(prompt),), chunks, CompletionForm())
 
     # Tools, the inner LLM's way
@@ -223,21 +223,36 @@ def _ahidden(call: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
     return hidden
 
 
-def _hidden_stream(open_stream: Callable[[], Generator[T]]) -> Callable[[], Generator[T]]:
+def _hidden_stream(open_stream: Callable[[], Generator[T]], taken: Callable[[T], T]) -> Callable[[], Generator[T]]:
     def hidden() -> Generator[T, None, None]:
         with unobserved():
             chunks = open_stream()
-        return unobserved_iteration(chunks)
+        with closing(unobserved_iteration(chunks)) as items:
+            yield from map(taken, items)
 
     return hidden
 
 
-def _ahidden_stream(open_stream: Callable[[], Awaitable[AsyncGenerator[T]]]) -> Callable[[], AsyncGenerator[T]]:
+def _ahidden_stream(
+    open_stream: Callable[[], Awaitable[AsyncGenerator[T]]], taken: Callable[[T], T]
+) -> Callable[[], AsyncGenerator[T]]:
     async def hidden() -> AsyncGenerator[T, None]:
         with unobserved():
             chunks = await open_stream()
         async with aclosing(aunobserved_iteration(chunks)) as items:
             async for item in items:
-                yield item
+                yield taken(item)
 
     return hidden
+
+
+def _same(response: T) -> T:
+    return response
+
+
+def _as_it_is(response: ChatResponse) -> ChatResponse:
+    """The response as it is now: some LLMs yield one message again and again, and add to it."""
+    message = response.message
+    blocks = [block.model_copy() for block in message.blocks]
+    now = message.model_copy(update={"blocks": blocks, "additional_kwargs": {**message.additional_kwargs}})
+    return response.model_copy(update={"message": now})

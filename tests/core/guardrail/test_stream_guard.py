@@ -245,6 +245,13 @@ def test_an_optimistic_stream_shows_at_once_what_is_not_too_far_ahead() -> None:
     assert [Release((), Allow(Stage.REPLY, SAFE)), Release(("d",), Allow()), NeedChunk()] == remaining(guard)
 
 
+def test_a_verdict_lets_an_optimistic_stream_run_ahead_of_what_it_covers_not_of_what_has_come() -> None:
+    guard = received("bb", "c", "d", "ee", "f", policy=policy_of(**HOPING))
+    remaining(guard)
+    guard.judge(SAFE)
+    assert ["d"] == [chunk for event in remaining(guard) if isinstance(event, Release) for chunk in event.chunks]
+
+
 def test_an_optimistic_stream_never_shows_a_tool_call_or_its_end_before_the_last_verdict() -> None:
     guard = ended("b", "<call>", policy=policy_of(**HOPING))
     assert [Release(("b",), Allow()), question("b<call>"), AwaitVerdict()] == remaining(guard)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo demo-replay test lint wheel-test floor-test bench record record-demo clean
+.PHONY: help demo demo-replay test lint wheel-test floor-test leaks nightly bench bench-streaming record record-demo clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -27,6 +27,12 @@ wheel-test: .venv/ready ## build the wheel and try it in clean environments
 
 floor-test: .venv-floor/ready ## the tests on the oldest LangChain and LlamaIndex that are supported
 	.venv-floor/bin/python -m pytest -W default tests/core tests/with_langchain tests/with_llamaindex tests/agreement
+
+leaks: .venv/ready ## print what of a stream comes out unjudged: attach points by channels
+	@PYTHONPATH=tests:. .venv/bin/python -W ignore -m leaks
+
+nightly: .venv/ready ## the properties of streams on 10,000 generated cases each
+	STREAM_CASES=10000 .venv/bin/python -m pytest tests/core/test_drive_streams.py
 
 bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
 	.venv-bench/bin/python -m benchmarks

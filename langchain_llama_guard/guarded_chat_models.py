@@ -25,8 +25,9 @@ class GuardedChatModel(JudgedCacheModel):
     """A chat model whose prompts and replies are judged before anything outside it sees them.
 
     It calls the inner model below that model's own callbacks: nothing of a withheld reply reaches a callback,
-    an event stream or a trace, and a trace shows one run, this one. Replies come whole: a stream is held until
-    its verdict. The inner model's cache is not used, because what it holds was never judged.
+    an event stream or a trace, and a trace shows one run, this one. A stream is shown as verdicts cover it, in the
+    inner model's own chunks, the way the policy's `streaming` says. The inner model's cache is not used, because what
+    it holds was never judged.
 
     Made by `guarded(model, guard)`, which also takes a model with tools or settings bound to it.
 

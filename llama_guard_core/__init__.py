@@ -20,6 +20,7 @@ from llama_guard_core.errors import (
 )
 from llama_guard_core.guardrail.hazards import HazardCategory
 from llama_guard_core.guardrail.policy import Policy, StageRules
+from llama_guard_core.guardrail.stream_windows import Streaming
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCall
 from llama_guard_core.provider.connection import Timeouts
@@ -47,6 +48,7 @@ __all__ = [
     "RequestRejected",
     "Stage",
     "StageRules",
+    "Streaming",
     "Text",
     "Timeouts",
     "ToolCall",

@@ -53,7 +53,8 @@ class GuardedLLM(StructuredPredictions):
 
     Put it wherever an LLM goes: `Settings.llm`, a query engine, a chat engine, an agent. The model inside is called
     out of sight of LlamaIndex's instrumentation and callbacks, and this one tells them in its place: nothing of a
-    withheld reply reaches an event, a span, a callback or a memory. Streams are held until their verdict.
+    withheld reply reaches an event, a span, a callback or a memory. Streams are shown as verdicts cover them, the way
+    the policy's `streaming` says.
 
     It does not judge `raw`, which LLMs fill with what their host sent, beyond what the message says of it; with a
     refusal, nothing of `raw` but counts and names is kept. What an LLM's own SDK or HTTP client tells observers of

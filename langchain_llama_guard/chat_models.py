@@ -51,8 +51,8 @@ class ChatLlamaScout(ScoutSettings):
 
     With `guard=`, each prompt is judged before the model is called and each reply before anything outside
     the model sees it: callbacks, event streams and traces included. A streamed reply is shown as verdicts cover it,
-    the way the policy's `streaming` says; a halt ends it with the refusal, finish reason `content_filter`, and closes the
-    connection to the model. Of a reply that was cut so, `usage_metadata` is unknown. What was decided stands in
+    the way the policy's `streaming` says; a halt ends it with the refusal, finish reason `content_filter`, and closes
+    the connection to the model. Of a reply that was cut so, `usage_metadata` is unknown. What was decided stands in
     `message.response_metadata["llama_guard"]`.
 
     Setup:

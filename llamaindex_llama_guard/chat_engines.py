@@ -37,9 +37,9 @@ class GuardedChatEngine(BaseChatEngine):
 
     A refused message never reaches the engine, so its memory does not hold it. An answer is judged inside, where the
     engine's model hands it over: what the engine writes to its memory, streams and tells its observers has been
-    judged. In the place of an unsafe answer memory holds the refusal; of one that was streamed, what was shown and then
-    the refusal. A message is always judged before the engine gets it, whatever the policy's `prompt_check` says: engines
-    write it to memory first of all.
+    judged. In the place of an unsafe answer memory holds the refusal; of one that was streamed, what was shown and
+    then the refusal. A message is always judged before the engine gets it, whatever the policy's `prompt_check` says:
+    engines write it to memory first of all.
 
     A message is judged in its conversation. Passages that the engine puts into a system message are not part of
     that; they are `LlamaGuardPostprocessor`'s to judge. Steps in between, such as the rewriting of a question, are

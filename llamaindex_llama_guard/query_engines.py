@@ -39,8 +39,8 @@ class GuardedQueryEngine(BaseQueryEngine):
     The question is judged as the user put it, with everything that is searched with and without the passages; the
     answer as the answer to that question. A refusal has the type of the answer it stands for: text, a stream, or a
     `PydanticResponse` around a `Refusal`. What was decided is in `response.metadata["llama_guard"]`; of a stream,
-    once it has ended. A stream is shown as verdicts cover it, the way the policy's `streaming` says. Where the policy says
-    `prompt_check="parallel"`, an async query begins to retrieve and to answer beside the question's check.
+    once it has ended. A stream is shown as verdicts cover it, the way the policy's `streaming` says. Where the
+    policy says `prompt_check="parallel"`, an async query begins to retrieve and to answer beside the question's check.
 
     It does not judge the passages: that is `LlamaGuardPostprocessor`'s and `GuardedRetriever`'s work. `retrieve` is
     handed on as it is. The question itself is in the events LlamaIndex sends when a query begins.

@@ -12,6 +12,7 @@ from benchmarks.streaming_runs import (
     Measured,
     first_visible,
     leaked,
+    model_calls,
     paid,
     paid_after_halt,
     prompt_checks,
@@ -23,7 +24,7 @@ from benchmarks.streaming_runs import (
 from benchmarks.streaming_targets import PROMISES, Promise
 
 _HEAD = (
-    "case", "who", "first visible", "until refused", "… from the marker", "total", "checks: prompt + reply",
+    "case", "who", "first visible", "until refused", "… from the marker", "total", "checks: prompt + reply", "model calls",
     "tokens shown", "characters leaked, at most", "tokens paid", "after the halt, at most",
 )  # fmt: skip
 _NOTHING = "-"
@@ -95,6 +96,7 @@ def _rows(one: Measured) -> Iterator[Sequence[str]]:
             _number(one.spread(subject, one.cut_after_marker), " ms"),
             _number(one.spread(subject, total), " ms"),
             f"{_number(one.spread(subject, prompt_checks))} + {_number(one.spread(subject, reply_checks))}",
+            _number(one.spread(subject, model_calls)),
             _number(one.spread(subject, shown)),
             _number(one.most(subject, leaked)),
             _number(one.spread(subject, paid)),

@@ -49,6 +49,11 @@ def reply_checks(run: Run) -> float:
     return run.counts.reply_checks
 
 
+def model_calls(run: Run) -> float:
+    """Replies that the host was asked for, whether or not any of them was made."""
+    return run.counts.model_calls
+
+
 def shown(run: Run) -> float:
     """Tokens of the reply that were seen."""
     return run.seen.shown

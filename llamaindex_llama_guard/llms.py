@@ -49,9 +49,9 @@ class LlamaScout(StructuredPredictions, ScoutSettings):
     With `guard=`, each prompt is judged before the model is called, and each reply before anything outside the
     model sees it: events, spans, callbacks, memory. A streamed reply is shown as verdicts cover it, the way the
     policy's `streaming` says; a halt ends it with a last response that says what was shown and then the refusal, and
-    closes the connection to the model. What was decided stands in `response.additional_kwargs["llama_guard"]`. A refusal is a
-    response like any other, with the finish reason `content_filter` in `raw`; only structured answers, which cannot
-    hold one, raise in its place.
+    closes the connection to the model. What was decided stands in `response.additional_kwargs["llama_guard"]`. A
+    refusal is a response like any other, with the finish reason `content_filter` in `raw`; only structured answers,
+    which cannot hold one, raise in its place.
 
     The guard reads what the model is sent: inside a query engine that is the prompt with the passages in it. Judge
     a user's own words where they come in, at the engine. Observers are told the prompt before it is judged: that is

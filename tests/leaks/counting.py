@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from fake_provider import FakeProvider
@@ -20,14 +20,14 @@ class Seen:
     """What one way to stream showed, by channel."""
 
     provider: FakeProvider
-    texts: dict[str, list[str]] = field(default_factory=dict)
+    channels: InitVar[Iterable[str]]
+    texts: dict[str, list[str]] = field(init=False)
+
+    def __post_init__(self, channels: Iterable[str]) -> None:
+        self.texts = {channel: [] for channel in channels}
 
     def note(self, channel: str, *things: Any) -> None:
-        self.texts.setdefault(channel, []).extend(map(repr, things))
-
-    def note_all(self, channels: Mapping[str, Iterable[Any]]) -> None:
-        for channel, things in channels.items():
-            self.note(channel, *things)
+        self.texts[channel].extend(map(repr, things))
 
     def text(self, channel: str) -> str:
         return " ".join(self.texts[channel])

@@ -105,7 +105,7 @@ BEHIND_THE_MODEL: dict[str, Row] = {
 async def streamed(row: Row, policy: Policy, *, asynchronous: bool) -> Seen:
     """Stream the unsafe reply once for each way to look at it."""
     scene = Scene(policy, WORDS)
-    seen = Seen(scene.provider)
+    seen = Seen(scene.provider, row.channels)
     channels = Channels()
     thing = row.make(scene)
     config = {"callbacks": channels.handlers(), "configurable": {"thread_id": "1"}}

@@ -139,7 +139,7 @@ async def streamed(row: Row, policy: Policy, *, asynchronous: bool) -> Seen:
     """Stream the unsafe reply and note what every channel saw of it."""
     make, ask = row
     stage = Stage(policy)
-    seen = Seen(stage.provider)
+    seen = Seen(stage.provider, CHANNELS)
     with watching() as watcher:
         seen.note("shown", *await ask(make(stage, watcher), stage, asynchronous))
     seen.note("events", *[event.model_dump() for event in watcher.events])

@@ -35,7 +35,7 @@ async def test_no_channel_sees_what_no_verdict_covers(half: Any, row: Any, polic
     assert dict.fromkeys(seen.texts, 0) == seen.leaked()
     shown = [channel for channel in seen.texts if REFUSAL in seen.text(channel)]
     assert shown
-    if policy.streaming.hold != "whole" and not seen.texts.keys().isdisjoint({"pieces", "messages", "shown"}):
+    if policy.streaming.hold != "whole" and any(map(seen.texts.get, ("pieces", "messages", "shown"))):
         assert WORDS[0].strip() in "".join(map(seen.text, shown)), "it does stream"
 
 

@@ -37,6 +37,9 @@ nightly: .venv/ready ## the properties of streams on 10,000 generated cases each
 bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
 	.venv-bench/bin/python -m benchmarks
 
+bench-streaming: .venv-bench/ready .venv-peers/ready ## guarded streams beside NeMo Guardrails and OpenAI's moderation (6 minutes)
+	.venv-bench/bin/python -m benchmarks.streaming
+
 record: .venv/ready ## record the cassettes again: live with OPENROUTER_API_KEY, else against the fake host
 	.venv/bin/python -m pytest tests/recorded --record
 
@@ -44,7 +47,7 @@ record-demo: .venv-demo/ready ## record the demo's conversation again
 	.venv-demo/bin/python -m examples.demo --record
 
 clean: ## remove the environments
-	rm -rf .venv .venv-demo .venv-floor .venv-bench
+	rm -rf .venv .venv-demo .venv-floor .venv-bench .venv-peers
 
 .venv-demo/ready: pyproject.toml
 	@echo "Setting up the demo (about 200 MB to download, once) ..."
@@ -71,6 +74,12 @@ clean: ## remove the environments
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
 	.venv-floor/bin/python $(PIP) install -q -e ".[langchain,llamaindex]" --group test \
 	  "langchain-core==1.6.0" "llama-index-core==0.14.5" "httpx==0.28.1" "pydantic==2.11.10"
+	@touch $@
+
+.venv-peers/ready: Makefile
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(PIP) install -q --upgrade pip
+	.venv-peers/bin/python $(PIP) install -q "nemoguardrails==0.24.1" langchain langchain-openai
 	@touch $@
 
 .venv-bench/ready: pyproject.toml

@@ -17,7 +17,7 @@ from benchmarks.start_up import construction_experiment, import_experiments
 
 _PARTS = ("calls", "bulk", "start-up")
 # A proxy would stand between us and the local host, a tracer would send every call to a service.
-_MISLEADING = ("http_proxy", "https_proxy", "all_proxy", "langsmith_tracing", "langchain_tracing_v2")
+MISLEADING = ("http_proxy", "https_proxy", "all_proxy", "langsmith_tracing", "langchain_tracing_v2")
 
 
 async def _experiments(parts: list[str], rounds: int) -> list[Experiment]:
@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, and write the files that were asked for."""
     arguments = _arguments()
-    for name in [name for name in os.environ if name.lower() in _MISLEADING]:
+    for name in [name for name in os.environ if name.lower() in MISLEADING]:
         del os.environ[name]
     experiments = asyncio.run(_experiments(arguments.parts or list(_PARTS), arguments.rounds))
     report = as_markdown(experiments)

@@ -20,15 +20,15 @@ _TENTH = 0.1
 
 def as_markdown(experiments: Sequence[Experiment]) -> str:
     """The ratios, the targets, and what was measured with what."""
-    ratios = _table(
+    ratios = table(
         ("what", "who", "CPU", "wall", "memory", "ratio to its base (middle half)", f"to {OPENAI}", f"to {OPENROUTER}"),
         [row for experiment in experiments for row in _rows(experiment)],
     )
-    targets = _table(
+    targets = table(
         ("target", "who", "compared with", "measured (middle half)", "must", "aim", "met"),
         [_target_row(target, experiments) for target in TARGETS],
     )
-    return f"{ratios}\n\n{targets}\n\n{_measured_with()}"
+    return f"{ratios}\n\n{targets}\n\n{measured_with()}"
 
 
 def as_json(experiments: Sequence[Experiment]) -> dict[str, object]:
@@ -58,7 +58,7 @@ def _rows(experiment: Experiment) -> Iterator[tuple[str, ...]]:
             _time(experiment.cpu(subject)),
             _time(experiment.wall(subject)),
             _memory(experiment.memory(subject)),
-            f"{_spread(base, 'x')} {experiment.base}",
+            f"{spelt(base, 'x')} {experiment.base}",
             *(_median(experiment.ratio(subject, peer)) for peer in (OPENAI, OPENROUTER)),
         )
     for subject, package in experiment.missing.items():
@@ -71,7 +71,7 @@ def _target_row(target: Target, experiments: Sequence[Experiment]) -> tuple[str,
         target.title,
         target.subject,
         target.over or _NOTHING,
-        _spread(measured, target.unit),
+        spelt(measured, target.unit),
         _limit(target, target.must),
         _limit(target, target.aim),
         target.met(measured.median) if measured else "not measured",
@@ -96,7 +96,7 @@ def _memory(size: Spread | None) -> str:
     return f"{size.median / 1e6:.0f} MB" if size else _NOTHING
 
 
-def _spread(spread: Spread | None, unit: str) -> str:
+def spelt(spread: Spread | None, unit: str) -> str:
     if spread is None:
         return _NOTHING
     return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f}) {unit}"
@@ -106,7 +106,7 @@ def _median(spread: Spread | None) -> str:
     return f"{spread.median:.2f} x" if spread else _NOTHING
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -116,7 +116,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join((lines[0], rule, *lines[1:]))
 
 
-def _measured_with() -> str:
+def measured_with() -> str:
     versions = ", ".join(f"{name} {number}" for name, number in _versions().items())
     return f"Python {platform.python_version()}, {platform.machine()}; {versions}."
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from benchmarks.__main__ import _MISLEADING
+from benchmarks.__main__ import MISLEADING
 from benchmarks.streaming_cases import BAD, FAST, HARMFUL, HARMLESS, LATE, MOST_TOKENS, Case, Seen, cases, watch
 from benchmarks.streaming_host import StreamingHost
 from benchmarks.streaming_report import Results, as_json, as_markdown
@@ -127,7 +127,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, and write the files that were asked for."""
     arguments = _arguments()
-    for name in [name for name in os.environ if name.lower() in _MISLEADING]:
+    for name in [name for name in os.environ if name.lower() in MISLEADING]:
         del os.environ[name]
     usual = Case(
         "usual",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from benchmarks.measuring import Spread
-from benchmarks.report import _measured_with, _spread, _table
+from benchmarks.report import measured_with, spelt, table
 from benchmarks.streaming_cases import MARKER, Case
 from benchmarks.streaming_runs import (
     Measured,
@@ -24,8 +24,9 @@ from benchmarks.streaming_runs import (
 from benchmarks.streaming_targets import PROMISES, Promise
 
 _HEAD = (
-    "case", "who", "first visible", "until refused", "… from the marker", "total", "checks: prompt + reply", "model calls",
-    "tokens shown", "characters leaked, at most", "tokens paid", "after the halt, at most",
+    "case", "who", "first visible", "until refused", "… from the marker", "total",
+    "checks: prompt + reply", "model calls", "tokens shown", "characters leaked, at most",
+    "tokens paid", "after the halt, at most",
 )  # fmt: skip
 _NOTHING = "-"
 
@@ -48,15 +49,15 @@ class Results:
 def as_markdown(results: Results) -> str:
     """The figures, the targets, and what was measured with what."""
     cases = "\n".join(_case(one.case) for one in results.measured)
-    figures = _table(_HEAD, [row for one in results.measured for row in _rows(one)])
+    figures = table(_HEAD, [row for one in results.measured for row in _rows(one)])
     by_name = {one.case.name: one for one in results.measured}
-    promises = _table(
+    promises = table(
         ("target", "case", "who", "compared with", "measured (middle half)", "must", "aim", "met"),
         [row for promise in PROMISES for row in _promise_rows(promise, by_name)],
     )
     peers = ", ".join(f"{name} {number}" for name, number in results.peers.items())
     with_whom = results.missing or f"The peers, in an environment of their own: {peers}."
-    return f"{cases}\n\n{figures}\n\n{promises}\n\n{_measured_with()}\n{with_whom}"
+    return f"{cases}\n\n{figures}\n\n{promises}\n\n{measured_with()}\n{with_whom}"
 
 
 def as_json(results: Results) -> dict[str, object]:
@@ -112,7 +113,7 @@ def _promise_rows(promise: Promise, measured: Mapping[str, Measured]) -> Iterato
             promise.case,
             subject,
             promise.base,
-            _spread(figure, promise.unit) if promise.unit == "x" else _number(figure, f" {promise.unit}"),
+            spelt(figure, promise.unit) if promise.unit == "x" else _number(figure, f" {promise.unit}"),
             f"≤ {limit:.3g} {promise.unit}",
             aim,
             met,

@@ -4,12 +4,13 @@ A question about a reply is about all of it so far, so asking every so many char
 over. Here windows are of one size for a while and then grow with the reply:
 
 ```
-characters   20  40  60  80  100  120  140  160       320                 640 ...        the end
-             └──────── eight steady windows ──┘ └ then each time the reply has doubled ─┘  └ always
+characters   16  32  48  64  80  96  112  128        256                 512 ...        the end
+             └─────── eight steady windows ─┘ └ then each time the reply has doubled ─┘  └ always
 ```
 
-With these, the default, a reply of n characters costs at most 9 questions up to 160 characters and 9 + log₂(n / 160)
-beyond, which read less than 3 n + 720 characters of it.
+With these, the default, a reply of n characters costs at most 2 + log₂(n) questions, which read less than 3 n + 576
+characters of it. While windows are steady, unsafe text is found within 16 characters; later, when the reply has grown
+to twice its judged length at the latest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Hold = Literal["whole", "window", "optimistic"]
 Unit = Literal["characters", "sentences"]
 
-_FIRST_WINDOW: Mapping[Unit, int] = {"characters": 20, "sentences": 1}
+_FIRST_WINDOW: Mapping[Unit, int] = {"characters": 16, "sentences": 1}
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s|[\u3002\uff01\uff1f\u0964]|\n")
 
 
@@ -35,7 +36,7 @@ class Streaming(BaseModel):
             on all of it; `optimistic` shows text before its verdict and breaks off on a bad one. **What an optimistic
             stream has shown cannot be taken back**: at any moment up to `ahead` characters of it may be unjudged.
         unit: what windows are measured in.
-        window: the size of the first window, and of those that follow at a steady pace. Left out, 20 characters or
+        window: the size of the first window, and of those that follow at a steady pace. Left out, 16 characters or
             1 sentence. Bigger windows cost fewer checks and show text later.
         steady: how many windows are of that size before they grow.
         growth: by what the judged length is multiplied from one check to the next, once windows grow. 1 keeps

@@ -71,7 +71,7 @@ async def test_a_safe_reply_comes_in_the_models_own_pieces(make: Any, asynchrono
     assert list(SAFE) == [chunk.text for chunk in chunks if chunk.text]
     message = message_of(chunks)
     stages = [record["stage"] for record in message.response_metadata["llama_guard"]]
-    assert ["prompt", "reply", "reply", "reply"] == stages
+    assert ["prompt", "reply", "reply", "reply", "reply"] == stages
     assert message.usage_metadata
 
 

@@ -43,7 +43,7 @@ async def test_a_safe_reply_comes_in_the_models_own_pieces(kind: str, endpoint: 
     assert list(SAFE) == [response.delta for response in responses if response.delta]
     assert "".join(SAFE) == text_of(responses[-1])
     stages = [record["stage"] for record in responses[-1].additional_kwargs["llama_guard"]]
-    assert ["prompt", "reply", "reply", "reply"] == stages
+    assert ["prompt", "reply", "reply", "reply", "reply"] == stages
 
 
 @every_guarded

@@ -19,6 +19,8 @@ _UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document",
 _CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
 _SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call")
 """Where in `additional_kwargs` integrations put what a model says beside its content."""
+_SPOKEN = {"text", "output_text", "reasoning", "thinking", "refusal"}
+"""Blocks of a piece of a reply that may be shown before its end; others are calls, or read as a whole."""
 _CALLS_BESIDE = {"tool_calls", "function_call", "audio"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
 
@@ -49,8 +51,13 @@ def text_added_by(chunk: BaseMessage) -> str | None:
         return None
     if isinstance(chunk.content, str) and not extras:
         return chunk.content
-    said = message_of(chunk)
-    return said.text if not said.tool_calls and all(isinstance(part, Text) for part in said.parts) else None
+    if not isinstance(chunk.content, str) and any(_kind(part) not in _SPOKEN for part in chunk.content):
+        return None
+    return message_of(chunk).text
+
+
+def _kind(part: str | Mapping[str, Any]) -> str:
+    return "text" if isinstance(part, str) else str(part.get("type"))
 
 
 def _role(message: BaseMessage) -> Role:

@@ -96,6 +96,7 @@ class _Arrivals(Generic[C]):
         self._chunks: deque[C | object] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
+        self._has_begun = False
         self.reading: list[asyncio.Task[None]] = []
 
     def wake(self, _: object = None) -> None:
@@ -127,11 +128,15 @@ class _Arrivals(Generic[C]):
         self._news.clear()
 
     async def close(self) -> None:
-        """Close the source, if no task has begun to read it and so to close it."""
-        if not self.reading:
+        """Close the source, if no task has begun to read it and so to close it.
+
+        One that is cancelled before its first step never begins.
+        """
+        if not self._has_begun:
             await self._close()
 
     async def _read(self) -> None:
+        self._has_begun = True
         try:
             async for chunk in self._source:
                 self._chunks.append(chunk)

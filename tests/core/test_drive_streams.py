@@ -246,6 +246,15 @@ async def test_a_reader_that_is_cancelled_leaves_nothing_running(
     assert before == asyncio.all_tasks()
 
 
+async def test_a_source_whose_reading_was_sent_for_and_never_began_is_closed() -> None:
+    source = AsyncSource(["a"])
+    reader = asyncio.ensure_future(acaught(anext(aguard_stream(machine(Policy()), source, Guard().ask))))
+    await asyncio.sleep(0)  # as far as waiting for the first chunk
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    assert (0, True) == (source.read, source.closed)
+
+
 async def test_while_a_verdict_is_awaited_reading_goes_on() -> None:
     """The model is never slowed by the guard: all of it is read before the first verdict is there."""
     source, answers = AsyncSource(["ab"] * 20), asyncio.Event()

@@ -81,6 +81,21 @@ def test_documents_are_asked_under_guard(capsys: pytest.CaptureFixture[str]) -> 
     assert [] == provider.violations
 
 
+async def test_a_stream_is_shown_as_verdicts_cover_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """In both frameworks the beginning is shown, then the refusal, and of the harmful rest nothing."""
+    pytest.importorskip("llama_index.core", exc_type=ImportError)
+    pieces = ("It is a trade ", "with a long training. ", "At work you may light ", "a pipe bomb ", "and more.")
+    provider = FakeProvider(chat=lambda _: Reply("".join(pieces), deltas=pieces), guard=MARKERS)
+    clients = {"http_client": provider.client(), "http_async_client": provider.async_client()}
+    beginning = "".join(pieces[:3])
+    refused = f"{beginning}\n\nI can't help with that."
+    assert [refused, refused] == await run_example("streaming", {"api_key": "k", **clients})
+    shown = capsys.readouterr().out
+    assert 2 == shown.count("the last: refuse)")
+    assert "pipe bomb" not in shown
+    assert [] == provider.violations
+
+
 def test_every_example_is_run_here() -> None:
     """No example goes untested."""
     tested = {
@@ -89,6 +104,7 @@ def test_every_example_is_run_here() -> None:
         "langchain_policy",
         "langchain_monitor",
         "llamaindex_rag",
+        "streaming",
         "demo",
     }
     support = {"demo_documents", "demo_recording", "demo_transcript"}

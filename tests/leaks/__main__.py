@@ -41,7 +41,7 @@ def _printed(title: str, rows: dict[str, dict[str, int]]) -> int:
 
 async def _table(half: Any, policies: dict[str, Policy], rows: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {
-        f"{name} [{how}]": await leaks_of(half, row, policy)
+        f"{name} [{how}]".replace("|", "\\|"): await leaks_of(half, row, policy)
         for name, row in rows.items()
         for how, policy in policies.items()
     }

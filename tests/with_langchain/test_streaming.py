@@ -180,6 +180,17 @@ async def test_no_piece_of_a_tool_call_is_shown_before_the_whole_reply_is_judged
 
 
 @both_colours
+@pytest.mark.parametrize("kind", ["tool_use", "server_tool_call", "input_json_delta", "image", "zzz"])
+async def test_blocks_that_are_not_words_are_held_to_the_end(asynchronous: bool, kind: str) -> None:
+    """Such as the calls of providers whose integrations leave them in the content alone."""
+    scene = Scene()
+    call = AIMessageChunk([{"type": kind, "name": "build", "input": "x" * 100}])
+    scene.foreign.reply = [call, *saying("Then light ", "the BOMB.")]
+    (chunk,) = await pieces_of(guarded(scene.foreign, scene.guard), "Hi", asynchronous=asynchronous)
+    assert REFUSAL == chunk.text or "safety check" in chunk.text
+
+
+@both_colours
 async def test_the_chunks_are_the_models_own_objects(asynchronous: bool) -> None:
     """All but the last of each release, which says what was decided, and is a copy."""
     scene = Scene(Policy(streaming={"window": 1000}))

@@ -24,14 +24,12 @@ from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import GuardedReply, guarded_call, judges_replies
-from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
+from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Conversation, Message, assistant
 
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
-REFUSAL_SEPARATOR = "\n\n"
-"""Between what a stream has shown and the refusal that ends it."""
 
 G = TypeVar("G", bound=ChatGeneration)
 Chunks = Generator[ChatGenerationChunk, None, None]

@@ -11,7 +11,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from langchain_llama_guard._failures import as_output
-from langchain_llama_guard._guarded_generation import REFUSAL_SEPARATOR
 from langchain_llama_guard._held_events import (
     HeldEvents,
     RunManager,
@@ -24,6 +23,7 @@ from llama_guard_core.drive import acatching_stream, catching_stream
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
 from llama_guard_core.guardrail.screening import GuardedReply, judges_replies
+from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Message, assistant
 

@@ -10,7 +10,6 @@ from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackMa
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_llama_guard._decision_events import aannounce, announce
-from langchain_llama_guard._guarded_generation import REFUSAL_SEPARATOR
 from langchain_llama_guard._values import (
     conversation_in_pieces,
     refusal_like,
@@ -24,7 +23,7 @@ from llama_guard_core.drive import arun, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.guardrail.policy import Allow, Refuse, refusal_error
 from llama_guard_core.guardrail.screening import Flow, screen_prompt, screen_reply
-from llama_guard_core.guardrail.stream_events import Halted, Release
+from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Message
 

@@ -30,9 +30,6 @@ from llamaindex_llama_guard._tracing import atraced_here, traced_here
 METADATA_KEY = "llama_guard"
 """Where a response says what was decided about it: `response.additional_kwargs["llama_guard"]`."""
 
-REFUSAL_SEPARATOR = "\n\n"
-"""Between what a stream has shown and the refusal that ends it."""
-
 C = TypeVar("C")
 R = TypeVar("R", bound=ChatResponse | CompletionResponse)
 

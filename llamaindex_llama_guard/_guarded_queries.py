@@ -23,12 +23,12 @@ from llama_guard_core.errors import GuardUnavailable, UnsafeContent
 from llama_guard_core.guardrail.failures import Failed, with_failures
 from llama_guard_core.guardrail.policy import Allow, Decision, Refuse, decision_records
 from llama_guard_core.guardrail.screening import GuardedReply
-from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
+from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Part, Text, Unjudgeable, assistant
 from llamaindex_llama_guard._failures import as_output
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY, REFUSAL_SEPARATOR
+from llamaindex_llama_guard._guarded_generation import METADATA_KEY
 from llamaindex_llama_guard._tracing import atraced_here, traced_here
 from llamaindex_llama_guard._unobserved import aunobserved_iteration, unobserved_iteration
 

@@ -14,10 +14,11 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
 )
 
+from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR
 from llama_guard_core.messages import Message, Part, Text, ToolCall
 from llama_guard_core.provider.chunks import CompletionChunk, collected
 from llamaindex_llama_guard._conversation import message_of
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY, REFUSAL_SEPARATOR, ReplyForm
+from llamaindex_llama_guard._guarded_generation import METADATA_KEY, ReplyForm
 from llamaindex_llama_guard._replies import StreamedReply, chat_response
 
 C = TypeVar("C")

@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import Check
 
+REFUSAL_SEPARATOR = "\n\n"
+"""Between what a stream has shown and the refusal that ends it."""
+
 C = TypeVar("C")
 
 

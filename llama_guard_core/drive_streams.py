@@ -15,6 +15,7 @@ from llama_guard_core.guardrail.verdict import Verdict
 
 C = TypeVar("C")
 _END: Final = object()
+_DONE: Final = (Finished, Halted)
 _MOST_AHEAD: Final = 256
 
 
@@ -31,7 +32,7 @@ def guard_stream(guard: StreamGuard[C], source: Iterator[C], check: Asks) -> Gen
         GuardUnavailable: no verdict could be had, and the policy says raise.
     """
     try:
-        while not isinstance(event := guard.next_event(), Finished | Halted):
+        while not isinstance(event := guard.next_event(), _DONE):
             match event:
                 case NeedChunk():
                     chunk = next(source, _END)
@@ -64,7 +65,7 @@ async def aguard_stream(
     arrivals = _Arrivals(source, most_ahead=_MOST_AHEAD if guard.withholds else 1)
     asked: deque[asyncio.Task[Verdict]] = deque()
     try:
-        while not isinstance(event := guard.next_event(), Finished | Halted):
+        while not isinstance(event := guard.next_event(), _DONE):
             match event:
                 case NeedVerdict(question):
                     asked.append(in_background(check(question), then=arrivals.wake))

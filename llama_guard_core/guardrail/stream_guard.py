@@ -49,6 +49,7 @@ from llama_guard_core.messages import Conversation, Message
 
 C = TypeVar("C")
 _MOST_ASKED_AT_ONCE = 4
+_NEED_CHUNK = NeedChunk()
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class StreamGuard(Generic[C]):
             if check:
                 self._asked += 1
                 return NeedVerdict(check)
-        return NeedChunk() if self._may_read else AwaitVerdict()
+        return _NEED_CHUNK if self._may_read else AwaitVerdict()
 
     def receive(self, chunk: C) -> None:
         """Take the next chunk of the reply."""

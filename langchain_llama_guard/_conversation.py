@@ -8,6 +8,7 @@ the policy's choice; content of an unknown kind is judged as its JSON.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,17 @@ from llama_guard_core.messages import Conversation, Image, Message, Part, Role, 
 
 _UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document", "media"}
 _CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
-_SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call")
+_SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call", "reasoning_details")
 """Where in `additional_kwargs` integrations put what a model says beside its content."""
-_SPOKEN = {"text", "output_text", "reasoning", "thinking", "refusal"}
-"""Blocks of a piece of a reply that may be shown before its end; others are calls, or read as a whole."""
+_SPOKEN = {
+    "text": "text",
+    "output_text": "text",
+    "reasoning": "reasoning",
+    "thinking": "thinking",
+    "refusal": "refusal",
+}
+"""Blocks of words, and where in them these are; of a reply's pieces only such may be shown before its end."""
+_ENDS = {"finish_reason", "stop_reason"}
 _CALLS_BESIDE = {"tool_calls", "function_call", "audio"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
 
@@ -49,11 +57,27 @@ def text_added_by(chunk: BaseMessage) -> str | None:
         extras and not _CALLS_BESIDE.isdisjoint(extras)
     ):
         return None
+    if not _ENDS.isdisjoint(chunk.response_metadata):
+        return None
     if isinstance(chunk.content, str) and not extras:
         return chunk.content
     if not isinstance(chunk.content, str) and any(_kind(part) not in _SPOKEN for part in chunk.content):
         return None
     return message_of(chunk).text
+
+
+def spoken_in(chunk: BaseMessage) -> str:
+    """The text of one piece of a reply, tool calls aside, as somebody sees it who sees each piece."""
+    if isinstance(chunk.content, str) and not chunk.additional_kwargs:
+        return chunk.content
+    return message_of(chunk).text
+
+
+def with_lost_text(said: Message, seen: str) -> Message:
+    """What is said, and the pieces' own text where it is more: LangChain loses some of it when it adds pieces up."""
+    if seen == said.text or Counter(seen) <= Counter(said.text):
+        return said
+    return Message(said.role, (*said.parts, Text(seen)), said.tool_calls)
 
 
 def _kind(part: str | Mapping[str, Any]) -> str:
@@ -108,6 +132,16 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterable[Part]:
         return
     for part in content:
         yield from _part(part)
+        if isinstance(part, Mapping) and _kind(part) in _SPOKEN:
+            yield from _beside(part)
+
+
+def _beside(extras: Mapping[str, Any]) -> Iterable[Part]:
+    """What stands beside a block's words: citations, a provider's extras, another block's words merged into it."""
+    said = {"type", "index", "id", "signature", _SPOKEN[_kind(extras)]}
+    told = {key: value for key, value in extras.items() if key not in said and isinstance(value, (str, list, dict))}
+    if any(told.values()):
+        yield Text(json.dumps(told, ensure_ascii=False, default=str))
 
 
 def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:  # noqa: C901 - one line a form

@@ -7,6 +7,7 @@ withheld like a reply: some quote what the model wrote.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, closing
 from functools import partial
 from typing import Any, TypeVar
@@ -16,12 +17,12 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_llama_guard._content_blocks import MODEL_PROVIDER
-from langchain_llama_guard._conversation import conversation_of, message_of, text_added_by
+from langchain_llama_guard._conversation import conversation_of, message_of, spoken_in, text_added_by, with_lost_text
 from langchain_llama_guard._failures import as_output
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, acatching_stream, arun, catching, catching_stream, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.failures import Failed, with_failures
+from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import GuardedReply, guarded_call, judges_replies
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
@@ -86,7 +87,9 @@ class _HeldReply:
     def __init__(self, guard: LlamaGuard, conversation: Conversation) -> None:
         self._whole: ChatGenerationChunk | None = None
         self._read_so_far = 0
+        self._texts: list[str] = []
         self._has_shown_text = False
+        self._shown_keys: set[str] = set()
         self._records: list[dict[str, Any]] = []
         self.machine = StreamGuard[ChatGenerationChunk | Failed](
             guard.policy, conversation, self._read, _text_added_by, with_prompt=True
@@ -97,12 +100,15 @@ class _HeldReply:
         self._records += stream_records(event)
         if isinstance(event, Halted):
             separator = REFUSAL_SEPARATOR if self._has_shown_text else ""
-            yield _refusal_chunk(event.decision, self._records, self._whole, separator)
+            yield _refusal_chunk(event.decision, self._records, self._whole, separator, self._shown_keys)
             return
-        for at, chunk in enumerate(event.chunks, 1):
+        for at, chunk in enumerate(shown_before_failure(event.chunks, _text_added_by), 1):
             if isinstance(chunk, Failed):
                 raise chunk.error
             self._has_shown_text = self._has_shown_text or bool(chunk.message.content)
+            self._shown_keys.update(chunk.message.response_metadata)
+            if getattr(chunk.message, "usage_metadata", None):
+                self._shown_keys.add("usage_metadata")
             if at < len(event.chunks) or not self._records:
                 yield chunk
             else:
@@ -113,8 +119,9 @@ class _HeldReply:
         whole = [self._whole] if self._whole else []
         new = [chunk for chunk in chunks[self._read_so_far :] if not isinstance(chunk, Failed)]
         self._whole, self._read_so_far = merge_chat_generation_chunks([*whole, *new]), len(chunks)
+        self._texts += [text for chunk in new if (text := spoken_in(chunk.message))]
         said = message_of(self._whole.message) if self._whole else Message("assistant")
-        return with_failures(said, chunks)
+        return with_failures(with_lost_text(said, "".join(self._texts)), chunks)
 
 
 def _text_added_by(chunk: ChatGenerationChunk | Failed) -> str | None:
@@ -168,13 +175,19 @@ def refusal_message(
 
 
 def _refusal_chunk(
-    decision: Refuse, decided: list[dict[str, Any]], instead_of: ChatGenerationChunk | None, separator: str
+    decision: Refuse,
+    decided: list[dict[str, Any]],
+    instead_of: ChatGenerationChunk | None,
+    separator: str,
+    shown_keys: AbstractSet[str],
 ) -> ChatGenerationChunk:
+    """The refusal as the last chunk; what an earlier one has said it leaves out: LangChain adds chunks up."""
     whole = refusal_message(decision, decided, instead_of.message if instead_of else None)
+    said = shown_keys - {METADATA_KEY, "finish_reason"}
     chunk = AIMessageChunk(
         content=separator + whole.text,
-        response_metadata=whole.response_metadata,
-        usage_metadata=whole.usage_metadata,
+        response_metadata={key: value for key, value in whole.response_metadata.items() if key not in said},
+        usage_metadata=None if "usage_metadata" in said else whole.usage_metadata,
         id=whole.id,
         chunk_position="last",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -20,9 +20,9 @@ from langchain_llama_guard._held_events import (
 )
 from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces, text_added_by_piece
 from llama_guard_core.drive import acatching_stream, catching_stream
-from llama_guard_core.guardrail.failures import Failed, with_failures
+from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
 from llama_guard_core.guardrail.policy import Refuse, refusal_error
-from llama_guard_core.guardrail.screening import GuardedReply, judges_replies
+from llama_guard_core.guardrail.screening import GuardedReply, withholds_replies
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Message, assistant
@@ -44,7 +44,7 @@ class GuardedRun:
         self._seen: Any = None
         self._has_shown_text = False
         self.conversation = conversation_in(value, owner.input_key)
-        self.events = HeldEvents(run_manager) if judges_replies(policy) else None
+        self.events = HeldEvents(run_manager) if withholds_replies(policy) else None
         self.config = (
             self.events.config(config, run_manager)
             if self.events
@@ -54,6 +54,15 @@ class GuardedRun:
     def watching(self) -> AbstractContextManager[None]:
         """The context the chain runs in: unobserved while its output is withheld."""
         return unobserved(self.config) if self.events else nullcontext()
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Forget in the end what was not told: it holds errors, and these the frames of streams that were cut."""
+        try:
+            yield
+        finally:
+            if self.events:
+                self.events.events.clear()
 
     def source(self, settings: dict[str, Any]) -> Generator[Any, None, None]:
         """The chain's pieces; an exception of it is the last of them."""
@@ -82,7 +91,7 @@ class GuardedRun:
     def machine(self) -> StreamGuard[Any]:
         """The machine that withholds this run's pieces."""
         policy = self._owner.guard.policy
-        return StreamGuard(policy, self.conversation, self._read_pieces, text_added_by_piece, with_prompt=True)
+        return StreamGuard(policy, self.conversation, self._read_pieces, _text_added_by, with_prompt=True)
 
     def read(self, reply: Any) -> list[Message]:
         """What a whole output says."""
@@ -99,9 +108,10 @@ class GuardedRun:
 
     def shown(self, pieces: Sequence[Any]) -> Iterator[Any]:
         """The pieces to show; where the chain raised, it is raised."""
-        for piece in pieces:
+        for piece in shown_before_failure(pieces, _text_added_by):
+            output = _unless_failed(piece)
             self._has_shown_text = True
-            yield _unless_failed(piece)
+            yield output
 
     def refusal(self, decision: Refuse) -> Any:
         """The refusal in the form of the chain's output.
@@ -138,6 +148,10 @@ class GuardedRun:
         self._seen = shown[-1]
         said = reply_in_pieces(shown, self._owner.output_key, self.conversation)
         return with_failures(said, pieces)
+
+
+def _text_added_by(piece: Any) -> str | None:
+    return None if isinstance(piece, Failed) else text_added_by_piece(piece)
 
 
 def _unless_failed(output: Any) -> Any:

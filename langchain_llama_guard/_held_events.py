@@ -134,9 +134,16 @@ class _HeldForOne(BaseCallbackHandler):
         self.events = events
 
 
+def _without_frames(told: Any) -> Any:
+    """What was told; of the end of a stream that was left, without the traceback, which would keep the stream open."""
+    if isinstance(told, BaseException) and not isinstance(told, Exception):
+        return type(told)(*told.args)
+    return told
+
+
 def _writes_down(name: str) -> Callable[..., None]:
     def hear(self: HeldEvents | _HeldForOne, *arguments: Any, **named: Any) -> None:
-        self.events.append((self.told, name, arguments, named))
+        self.events.append((self.told, name, tuple(map(_without_frames, arguments)), named))
 
     hear.__name__ = name
     return hear
@@ -186,8 +193,8 @@ def unobserved_iteration(
                 return
             yield item
     finally:
-        if isinstance(source, Generator):
-            source.close()
+        if close := getattr(source, "close", None):
+            close()
 
 
 async def aunobserved_iteration(
@@ -203,5 +210,5 @@ async def aunobserved_iteration(
                 return
             yield item
     finally:
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
+        if close := getattr(source, "aclose", None):
+            await close()

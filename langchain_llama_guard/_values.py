@@ -12,7 +12,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables.utils import add
 from pydantic import BaseModel
 
-from langchain_llama_guard._conversation import conversation_of, message_of, text_added_by
+from langchain_llama_guard._conversation import conversation_of, message_of, spoken_in, text_added_by, with_lost_text
 from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.messages import Conversation, Message, Text, assistant, user
 
@@ -50,6 +50,9 @@ def conversation_in_pieces(pieces: Sequence[Any], key: str | None = None) -> Con
     """What the pieces of a streamed input say to a chain that may read each of them; see `conversation_in`."""
     conversation = conversation_in(whole_of(pieces), key)
     said = "\n".join(message.text for message in conversation)
+    if all(isinstance(piece, BaseMessage) for piece in pieces):
+        seen = "".join(map(spoken_in, pieces))
+        return conversation if with_lost_text(user(said), seen).text == said else (*conversation, user(seen))
     return (*conversation, *map(user, _fleeting(pieces, key, said)))
 
 
@@ -99,6 +102,8 @@ def reply_in_pieces(pieces: Sequence[Any], key: str | None = None, known: Conver
     Pieces that do not add up are snapshots; what an earlier one says and the last does not is judged with it.
     """
     reply = reply_in(whole_of(pieces), key, known)
+    if all(isinstance(piece, BaseMessage) for piece in pieces):
+        return with_lost_text(reply, "".join(map(spoken_in, pieces)))
     return Message("assistant", (*reply.parts, *map(Text, _fleeting(pieces, key, reply.text))), reply.tool_calls)
 
 
@@ -190,15 +195,19 @@ def refusal_like(text: str, example: Any, key: str | None = None) -> Any:  # noq
     if isinstance(example, str) or example is str:
         return text
     if isinstance(example, AIMessageChunk):
-        return AIMessageChunk(content=text, id=example.id, chunk_position="last")
+        told = {} if "finish_reason" in example.response_metadata else _REFUSED
+        return AIMessageChunk(content=text, id=example.id, response_metadata=told, chunk_position="last")
     if isinstance(example, BaseMessage):
-        return AIMessage(content=text, id=example.id)
+        return AIMessage(content=text, id=example.id, response_metadata=_REFUSED)
     if isinstance(example, Sequence) and example and isinstance(example[-1], BaseMessage):
-        return [AIMessage(content=text, id=example[-1].id)]
+        return [AIMessage(content=text, id=example[-1].id, response_metadata=_REFUSED)]
     if get_origin(example) is list:
         inner = refusal_like(text, *get_args(example))
         return None if inner is None else [inner]
-    return AIMessage(content=text) if _is_message_type(example) else None
+    return AIMessage(content=text, response_metadata=_REFUSED) if _is_message_type(example) else None
+
+
+_REFUSED = {"finish_reason": "content_filter"}
 
 
 def _is_message_type(kind: Any) -> bool:

@@ -19,6 +19,7 @@ from langchain_llama_guard import _guarded_generation as guarded
 from langchain_llama_guard._held_events import aunobserved_iteration, unobserved, unobserved_iteration
 from langchain_llama_guard._judged_cache import JudgedCacheModel
 from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.guardrail.stream_windows import Streaming
 
 
 class GuardedChatModel(JudgedCacheModel):
@@ -143,9 +144,13 @@ class GuardedChatModel(JudgedCacheModel):
         """The guarded model answering in a schema, parsed the way the inner model's answers are.
 
         A refusal is no answer in that schema: the inner model's parser raises, or returns `None`. A policy with
-        `on_unsafe="raise"` says it plainly.
+        `on_unsafe="raise"` says it plainly. Streams are held whole, whatever the policy says: of an answer that is
+        cut, a part would be the last word.
         """
-        return self._around(self.model.with_structured_output(schema, include_raw=include_raw, **kwargs))
+        whole = self.guard.policy.model_copy(update={"streaming": Streaming(hold="whole")})
+        held = self.model_copy(update={"guard": self.guard.with_policy(whole)})
+        runnable = self.model.with_structured_output(schema, include_raw=include_raw, **kwargs)
+        return with_model_replaced(runnable, self.model, held)
 
     def get_num_tokens(self, text: str) -> int:
         """As the inner model counts."""

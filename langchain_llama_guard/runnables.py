@@ -73,6 +73,9 @@ class GuardedRunnable(Runnable[Any, Any]):
 
     What was decided is told as a custom event named `llama_guard`.
 
+    Inside a LangGraph graph, what the chain writes to the graph's own streams or checkpoints goes past it: a nested
+    graph under `subgraphs=True`, `get_stream_writer()`. Guard the model in there.
+
     It does not guard what happens inside: tools the chain calls and passages it retrieves are seen by it
     unjudged, and a LangChain cache in force keeps what the chain's own model wrote. A handler that code inside hands
     to a call itself (`model.invoke(..., config={"callbacks": [...]})`), or that is bound as a whole callback manager,
@@ -193,7 +196,7 @@ class GuardedRunnable(Runnable[Any, Any]):
     ) -> Iterator[Any]:
         held = GuardedRun(self, whole_of(list(pieces)), run_manager, config)
         source = held.source(kwargs)
-        with closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
+        with held.forgetting(), closing(guard_stream(held.machine(), source, self.guard.judge)) as events:
             for event in events:
                 announce([event.decision], run_manager)
                 if isinstance(event, Halted):
@@ -212,13 +215,14 @@ class GuardedRunnable(Runnable[Any, Any]):
     ) -> AsyncIterator[Any]:
         held = GuardedRun(self, whole_of([piece async for piece in pieces]), run_manager, config)
         source = held.asource(kwargs)
-        async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
-            async for event in events:
-                await aannounce([event.decision], run_manager)
-                if isinstance(event, Halted):
-                    yield held.refusal(event.decision)
-                    return
-                if held.events and event.is_last:
-                    await held.events.arelease()
-                for piece in held.shown(event.chunks):
-                    yield piece
+        with held.forgetting():
+            async with aclosing(aguard_stream(held.machine(), source, self.guard.ajudge)) as events:
+                async for event in events:
+                    await aannounce([event.decision], run_manager)
+                    if isinstance(event, Halted):
+                        yield held.refusal(event.decision)
+                        return
+                    if held.events and event.is_last:
+                        await held.events.arelease()
+                    for piece in held.shown(event.chunks):
+                        yield piece

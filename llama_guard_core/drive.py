@@ -126,31 +126,42 @@ def catching_stream(
     open_stream: Callable[[], Iterator[C]], failed: Callable[[Exception], F]
 ) -> Generator[C | F, None, None]:
     """The chunks of a stream that is opened by the first `next`; an exception is the last of them, see `catching`."""
+    is_left = False
     try:
         source = open_stream()
         try:
-            yield from source
+            for chunk in source:  # noqa: UP028 - `yield from` would close the source itself
+                yield chunk
+        except GeneratorExit:
+            is_left = True
+            raise
         finally:
             if close := getattr(source, "close", None):
                 close()
     except Exception as error:  # noqa: BLE001 - as above
-        yield failed(error)
+        if not is_left:  # who leaves has nobody to tell what the source's closing raised
+            yield failed(error)
 
 
 async def acatching_stream(
     open_stream: Callable[[], AsyncIterator[C]], failed: Callable[[Exception], F]
 ) -> AsyncGenerator[C | F, None]:
     """The chunks of an async stream; see `catching_stream`."""
+    is_left = False
     try:
         source = open_stream()
         try:
             async for chunk in source:
                 yield chunk
+        except (GeneratorExit, asyncio.CancelledError):
+            is_left = True
+            raise
         finally:
             if close := getattr(source, "aclose", None):
                 await close()
     except Exception as error:  # noqa: BLE001 - as above
-        yield failed(error)
+        if not is_left:
+            yield failed(error)
 
 
 def in_background(work: Awaitable[T], then: Callable[[asyncio.Task[T]], None] | None = None) -> asyncio.Task[T]:

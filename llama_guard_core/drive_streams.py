@@ -73,7 +73,7 @@ async def aguard_stream(
                     yield event
                 case _ if asked and asked[0].done():
                     _tell_verdict(guard, asked.popleft())
-                case NeedChunk() if arrivals.are_here():
+                case NeedChunk() if arrivals.are_here() and not (asked and arrivals.have_failed()):
                     chunk = arrivals.take()
                     guard.end() if chunk is _END else guard.receive(cast("C", chunk))
                 case _:
@@ -112,6 +112,10 @@ class _Arrivals(Generic[C]):
             self._room.set()
         return bool(self._chunks) or self.reading[0].done()
 
+    def have_failed(self) -> bool:
+        """Whether all there is left is what the source raised: that comes after the verdicts on what it gave."""
+        return not self._chunks and self.reading[0].done() and self.reading[0].exception() is not None
+
     def take(self) -> C | object:
         """The next chunk, or `_END`.
 
@@ -135,6 +139,7 @@ class _Arrivals(Generic[C]):
         """
         if not self._has_begun:
             await self._close()
+        self.reading.clear()  # a cycle, by way of its exception, that would keep the source until it is collected
 
     async def _read(self) -> None:
         self._has_begun = True

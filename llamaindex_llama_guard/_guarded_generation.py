@@ -6,6 +6,7 @@ withheld like a reply: some quote what the model wrote.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import Asks, AsksAsync, acatching, acatching_stream, arun, catching, catching_stream, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.failures import Failed, with_failures
+from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies
 from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
@@ -29,6 +30,11 @@ from llamaindex_llama_guard._tracing import atraced_here, traced_here
 
 METADATA_KEY = "llama_guard"
 """Where a response says what was decided about it: `response.additional_kwargs["llama_guard"]`."""
+
+# Agents without function calling read in the text what they are to do: ReActAgent and CodeActAgent. Half an action, or
+# one that a later verdict would have stopped, must not be there for them to read.
+_ACTION = re.compile(r"^\s*Action\s*(Input)?\s*:|<execute>", re.IGNORECASE | re.MULTILINE)
+_LONGEST_SIGN = 40
 
 C = TypeVar("C")
 R = TypeVar("R", bound=ChatResponse | CompletionResponse)
@@ -57,8 +63,14 @@ class ReplyForm(ABC, Generic[C, R]):
         """The text that the next chunk adds to the reply; `None` for one that nobody may act on before its end."""
 
     @abstractmethod
-    def after(self, shown: R, refusal: R) -> R:
-        """A refusal that ends a stream of which something was shown: it says everything so far, and then that."""
+    def after(self, shown: R, said: str, refusal: R) -> R:
+        """A refusal that ends a stream of which something was shown: it says everything so far, and then that.
+
+        Args:
+            shown: the last response that was shown.
+            said: the deltas that were shown.
+            refusal: the refusal alone.
+        """
 
     @abstractmethod
     def refused(self, text: str, *, is_streamed: bool, raw: dict[str, Any], additional_kwargs: dict[str, Any]) -> R:
@@ -135,6 +147,8 @@ class _HeldReply(Generic[C, R]):
         self._form = form
         self._whole: R | None = None
         self._last_shown: R | None = None
+        self._said = ""
+        self._seen = ""
         self._records: list[dict[str, Any]] = []
         self.machine = StreamGuard[C | Failed](
             guard.policy, conversation, self._read, self._text_added_by, with_prompt=True
@@ -145,17 +159,24 @@ class _HeldReply(Generic[C, R]):
         self._records += stream_records(event)
         if isinstance(event, Halted):
             refusal = _refusal(self._form, event.decision, self._records, self._whole, is_streamed=True)
-            yield self._form.after(self._last_shown, refusal) if self._last_shown else refusal
+            yield self._form.after(self._last_shown, self._said, refusal) if self._last_shown else refusal
             return
-        for at, chunk in enumerate(event.chunks, 1):
+        for at, chunk in enumerate(shown_before_failure(event.chunks, self._adds_no_call), 1):
             if isinstance(chunk, Failed):
                 raise chunk.error
             response = self._last_shown = self._form.shown(chunk)
+            self._said += response.delta or ""
             # A response says everything so far, and so what was decided so far.
             yield with_records(response, self._records) if at == len(event.chunks) else response
 
-    def _text_added_by(self, chunk: C | Failed) -> str | None:
+    def _adds_no_call(self, chunk: C | Failed) -> str | None:
         return None if isinstance(chunk, Failed) else self._form.text_added_by(chunk)
+
+    def _text_added_by(self, chunk: C | Failed) -> str | None:
+        """The text a chunk adds; none of it may be shown bit by bit once it begins to be an action of an agent."""
+        text = self._adds_no_call(chunk)
+        self._seen = self._seen[-_LONGEST_SIGN:] + (text or "")
+        return None if _ACTION.search(self._seen) else text
 
     def _read(self, chunks: Sequence[C | Failed]) -> Message:
         came = [chunk for chunk in chunks if not isinstance(chunk, Failed)]

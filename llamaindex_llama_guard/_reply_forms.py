@@ -30,12 +30,12 @@ class _ChatRefusal(ReplyForm[C, ChatResponse]):
         message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
         return ChatResponse(message=message, delta=text if is_streamed else None, **told)
 
-    def after(self, shown: ChatResponse, refusal: ChatResponse) -> ChatResponse:
+    def after(self, shown: ChatResponse, said: str, refusal: ChatResponse) -> ChatResponse:
         """The refusal, behind what was shown."""
-        delta = _separated(shown.message.content) + (refusal.message.content or "")
+        said = said or shown.message.content or ""
+        delta = _separated(said) + (refusal.message.content or "")
         thoughts = [block for block in shown.message.blocks if isinstance(block, ThinkingBlock)]
-        said = TextBlock(text=(shown.message.content or "") + delta)
-        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[*thoughts, said])
+        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[*thoughts, TextBlock(text=said + delta)])
         return refusal.model_copy(update={"message": message, "delta": delta})
 
 
@@ -62,8 +62,24 @@ class ScoutStream(_ChatRefusal[CompletionChunk]):
         return None if chunk.tool_calls or chunk.final else chunk.text + chunk.reasoning + chunk.refusal
 
 
+class _Growth:
+    """What is new in a response that may say everything so far, whether or not it says so in its delta."""
+
+    def __init__(self) -> None:
+        self._longest = 0
+
+    def by(self, delta: str, said: str) -> str:
+        """The delta, or the end of what is said if that has grown by more."""
+        grown = said[self._longest :]
+        self._longest = max(self._longest, len(said))
+        return max(delta, grown, key=len)
+
+
 class ChatForm(_ChatRefusal[ChatResponse]):
     """Chat responses, passed on as they are."""
+
+    def __init__(self) -> None:
+        self._grown = _Growth()
 
     def read(self, chunks: Sequence[ChatResponse]) -> Message:
         """What the responses say, and what an earlier one said that the last does not."""
@@ -79,14 +95,18 @@ class ChatForm(_ChatRefusal[ChatResponse]):
         return chunk
 
     def text_added_by(self, chunk: ChatResponse) -> str | None:
-        """The response's delta; a tool call, and what is no text, wait for the end."""
+        """What is new in the response; a tool call, and what is no text, wait for the end."""
         said = _chat_message(chunk)
-        is_text = not said.tool_calls and all(isinstance(part, Text) for part in said.parts)
-        return (chunk.delta or "") + _thought(chunk) if is_text else None
+        if said.tool_calls or not all(isinstance(part, Text) for part in said.parts):
+            return None
+        return self._grown.by((chunk.delta or "") + _thought(chunk), said.text)
 
 
 class CompletionForm(ReplyForm[CompletionResponse, CompletionResponse]):
     """Completion responses, passed on as they are."""
+
+    def __init__(self) -> None:
+        self._grown = _Growth()
 
     def read(self, chunks: Sequence[CompletionResponse]) -> Message:
         """What the responses say, and what an earlier one said that the last does not."""
@@ -102,13 +122,17 @@ class CompletionForm(ReplyForm[CompletionResponse, CompletionResponse]):
         return chunk
 
     def text_added_by(self, chunk: CompletionResponse) -> str | None:
-        """The response's delta."""
-        return chunk.delta or ""
+        """What is new in the response; a tool call, and what is no text, wait for the end."""
+        said = message_of(_message(chunk.text, chunk.additional_kwargs))
+        if said.tool_calls or not all(isinstance(part, Text) for part in said.parts):
+            return None
+        return self._grown.by(chunk.delta or "", said.text)
 
-    def after(self, shown: CompletionResponse, refusal: CompletionResponse) -> CompletionResponse:
+    def after(self, shown: CompletionResponse, said: str, refusal: CompletionResponse) -> CompletionResponse:
         """The refusal, behind what was shown."""
-        delta = _separated(shown.text) + refusal.text
-        return refusal.model_copy(update={"text": shown.text + delta, "delta": delta})
+        said = said or shown.text
+        delta = _separated(said) + refusal.text
+        return refusal.model_copy(update={"text": said + delta, "delta": delta})
 
     def refused(self, text: str, *, is_streamed: bool, **told: Any) -> CompletionResponse:
         """A refusal as a completion response."""

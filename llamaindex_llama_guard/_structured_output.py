@@ -89,7 +89,7 @@ class StructuredPredictions(FunctionCallingLLM):
             tools = [get_function_tool(output_cls)]
             responses = llm.stream_chat_with_tools(tools, chat_history=messages, tool_required=True, **kwargs)
             return _parsed(responses, output_cls, llm)
-        return super()._structured_stream_call(output_cls, prompt, kwargs, **prompt_args)
+        return super(StructuredPredictions, llm)._structured_stream_call(output_cls, prompt, kwargs, **prompt_args)
 
     async def _structured_astream_call(
         self,
@@ -106,7 +106,9 @@ class StructuredPredictions(FunctionCallingLLM):
             tools = [get_function_tool(output_cls)]
             responses = await llm.astream_chat_with_tools(tools, chat_history=messages, tool_required=True, **kwargs)
             return _aparsed(responses, output_cls, llm)
-        return await super()._structured_astream_call(output_cls, prompt, kwargs, **prompt_args)
+        return await super(StructuredPredictions, llm)._structured_astream_call(
+            output_cls, prompt, kwargs, **prompt_args
+        )
 
     def _asking(self, output_cls: type[BaseModel], llm_kwargs: dict[str, Any] | None) -> tuple[Self, dict[str, Any]]:
         """The LLM to ask, which raises where this one refuses, and what to ask it with."""

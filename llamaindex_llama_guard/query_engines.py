@@ -93,7 +93,8 @@ class GuardedQueryEngine(BaseQueryEngine):
     @property
     def hides(self) -> bool:
         """Whether handlers are kept from seeing an answer while it is made."""
-        return self.guard.policy.judges(Stage.REPLY) and not self.observed
+        policy = self.guard.policy
+        return (policy.judges(Stage.REPLY) or policy.prompt_check == "parallel") and not self.observed
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """The engine's own; nothing is judged."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import takewhile
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from llama_guard_core.errors import LlamaGuardError
 from llama_guard_core.messages import Message, Text
 
+P = TypeVar("P")
 ReadsTexts = Callable[[Any], Iterable[str]]
 """Gives all text in a value, at any depth; each framework has values of its own."""
 
@@ -49,6 +51,15 @@ def with_failures(said: Message, pieces: Iterable[object]) -> Message:
     """A streamed reply together with what the exceptions among its pieces say."""
     failures = tuple(Text(piece.text) for piece in pieces if isinstance(piece, Failed))
     return Message(said.role, (*said.parts, *failures), said.tool_calls)
+
+
+def shown_before_failure(
+    pieces: Sequence[P | Failed], text_added_by: Callable[[P | Failed], str | None]
+) -> list[P | Failed]:
+    """The pieces to show of a stream that may end in an exception: then no tool call that it broke off in."""
+    if not pieces or not isinstance(pieces[-1], Failed):
+        return list(pieces)
+    return [*takewhile(lambda piece: text_added_by(piece) is not None, pieces), pieces[-1]]
 
 
 def _alone(error: LlamaGuardError) -> LlamaGuardError:

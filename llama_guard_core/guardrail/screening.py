@@ -162,6 +162,12 @@ def judges_replies(policy: Policy) -> bool:
     return policy.judges(Stage.REPLY) or policy.judges(Stage.TOOL_CALL)
 
 
+def withholds_replies(policy: Policy) -> bool:
+    """Whether a reply is withheld at first: for its own verdict, or for that of a prompt which is judged beside it."""
+    beside = policy.prompt_check == "parallel" and (policy.judges(Stage.PROMPT) or policy.judges(Stage.TOOL_RESULT))
+    return judges_replies(policy) or beside
+
+
 def document_check(policy: Policy, document: Message) -> Check | None:
     """The question about one passage, on its own, if the policy judges passages and there is anything in this one."""
     present = set() if document.is_blank else {Stage.DOCUMENT}

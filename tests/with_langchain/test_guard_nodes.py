@@ -20,6 +20,12 @@ from langchain_llama_guard import GuardUnavailable, InputGuard, LlamaGuard, Outp
 from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY
 
 REFUSAL = "I can't help with that."
+
+
+def refused(message_id: str | None = None) -> AIMessage:
+    return AIMessage(REFUSAL, id=message_id, response_metadata={"finish_reason": "content_filter"})
+
+
 QUESTION = {"question": "What shall I do?"}
 
 
@@ -84,8 +90,8 @@ async def test_in_monitor_mode_both_steps_pass_on_what_they_judge_unsafe(run: Ru
     ("value", "refused"),
     [
         ("a BOMB", REFUSAL),
-        (AIMessage("a BOMB", id="m1"), AIMessage(REFUSAL, id="m1")),
-        ([HumanMessage("Hi"), AIMessage("a BOMB", id="m1")], [AIMessage(REFUSAL, id="m1")]),
+        (AIMessage("a BOMB", id="m1"), refused("m1")),
+        ([HumanMessage("Hi"), AIMessage("a BOMB", id="m1")], [refused("m1")]),
     ],
     ids=["text", "message", "messages"],
 )

@@ -81,7 +81,7 @@ async def test_input_pieces_that_do_not_add_up_are_snapshots_of_which_the_last_i
 
 
 async def test_pieces_stay_the_chains_own_and_come_once_a_verdict_covers_them() -> None:
-    scene = Scene(says=SAFE)
+    scene = Scene(Policy(streaming="whole"), says=SAFE)
     received: list[list[str]] = []
     scene.foreign.between = lambda number: received.append(list(shown))
     shown: list[str] = []

@@ -22,6 +22,12 @@ from with_langchain.ways import WAYS, Run
 from langchain_llama_guard import ConfigurationError, LlamaGuard, Policy, UnsafeContent, guarded
 
 REFUSAL = "I can't help with that."
+
+
+def refused(message_id: str | None = None) -> AIMessage:
+    return AIMessage(REFUSAL, id=message_id, response_metadata={"finish_reason": "content_filter"})
+
+
 FLIGHT = [HumanMessage("Where?"), AIMessage("There."), HumanMessage("And then?")]
 
 
@@ -84,24 +90,24 @@ BOMB = "a BOMB"
 CALL = {"name": "build", "args": {"what": BOMB}, "id": "c1"}
 OUTPUTS: dict[str, tuple[Any, str | None, Any]] = {
     "a text": (BOMB, None, REFUSAL),
-    "a message": (AIMessage(BOMB, id="m1"), None, AIMessage(REFUSAL, id="m1")),
-    "a message that calls a tool": (AIMessage("", tool_calls=[CALL], id="m1"), None, AIMessage(REFUSAL, id="m1")),
-    "messages": ([HumanMessage("Hi"), AIMessage(BOMB, id="m1")], None, [AIMessage(REFUSAL, id="m1")]),
+    "a message": (AIMessage(BOMB, id="m1"), None, refused("m1")),
+    "a message that calls a tool": (AIMessage("", tool_calls=[CALL], id="m1"), None, refused("m1")),
+    "messages": ([HumanMessage("Hi"), AIMessage(BOMB, id="m1")], None, [refused("m1")]),
     "messages unsafe before the last": (
         [AIMessage(BOMB), AIMessage("Fine", id="m2")],
         None,
-        [AIMessage(REFUSAL, id="m2")],
+        [refused("m2")],
     ),
     "messages with a tool's result": (
         [ToolMessage(BOMB, tool_call_id="c1"), AIMessage("Fine", id="m2")],
         None,
-        [AIMessage(REFUSAL, id="m2")],
+        [refused("m2")],
     ),
     "a mapping by key": ({"answer": BOMB, "n": 1}, "answer", {"answer": REFUSAL}),
     "an agent's state by key": (
         {"messages": [AIMessage(BOMB, id="m1")]},
         "messages",
-        {"messages": [AIMessage(REFUSAL, id="m1")]},
+        {"messages": [refused("m1")]},
     ),
 }
 
@@ -176,8 +182,8 @@ class Listed(RunnableLambda[Any, Any]):
 
 REFUSED_PROMPTS: dict[str, tuple[Callable[[ForeignModel], Any], str | None, Any]] = {
     "text": (lambda model: PROMPT | model | StrOutputParser(), None, REFUSAL),
-    "message": (lambda model: PROMPT | model, None, AIMessage(REFUSAL)),
-    "list of messages": (lambda model: PROMPT | model | Listed(lambda message: [message]), None, [AIMessage(REFUSAL)]),
+    "message": (lambda model: PROMPT | model, None, refused()),
+    "list of messages": (lambda model: PROMPT | model | Listed(lambda message: [message]), None, [refused()]),
     "annotated text": (lambda model: PROMPT | model | _as_text, None, REFUSAL),
     "mapping by key": (lambda model: PROMPT | model | (lambda m: {"answer": m.text}), "answer", {"answer": REFUSAL}),
 }

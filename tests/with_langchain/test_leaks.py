@@ -95,7 +95,7 @@ async def test_the_channels_do_see_what_no_guard_withholds(
     request: pytest.FixtureRequest,
 ) -> None:
     """Without this, an empty set of leaks would prove nothing. A guard behind the model cleans the result alone."""
-    channels = await watch.run(way, make(Scene()), {"question": QUESTION})
+    channels = await watch.run(way, make(Scene(Policy(streaming="whole"))), {"question": QUESTION})
     results = {"result"} if "events" in request.node.name else {"result"} - clean
     assert {"handler", "async handler", "tracer", "LangSmith", "collected runs"} | results == channels.that_saw(MARKER)
 

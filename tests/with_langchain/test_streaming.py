@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.output_parsers import StrOutputParser
+from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
 from langchain_core.runnables import Runnable, RunnableGenerator
 from with_langchain.attach_points import PROMPT, Scene
-from with_langchain.foreign_model import calling, saying
+from with_langchain.channels import Channels
+from with_langchain.foreign_model import ForeignModel, calling, saying
 
-from langchain_llama_guard import ChatLlamaScout, Policy, UnsafeContent, guarded
+from langchain_llama_guard import ChatLlamaScout, Policy, ProviderUnavailable, UnsafeContent, guarded
 
 REFUSAL = "I can't help with that."
+BESIDE = Policy(prompt_check="parallel")
 SAFE = ("Take some flour, ", "add warm water, ", "and knead the dough ", "until it is smooth.")
 UNSAFE = ("Take some flour, ", "add warm water, ", "light the BOMB ", "and run away now.", " Then come back.")
 TOLD = "".join(UNSAFE[:2]) + "\n\n" + REFUSAL
@@ -225,7 +228,194 @@ async def test_plain_and_streamed_replies_end_the_same_where_they_are_safe(
     assert isinstance(plain, AIMessage)
 
 
+# What LangChain's adding up of pieces loses or repeats
+
+
+LOST = {
+    "text after an empty list": [AIMessageChunk([]), AIMessageChunk("First light the BOMB "), *saying("and run away.")],
+    "a text whose block has the number of a thought": [
+        AIMessageChunk([{"type": "reasoning", "reasoning": "Let me see. ", "index": 0}]),
+        AIMessageChunk([{"type": "text", "text": "Light the BOMB now.", "index": 0}]),
+        *saying(),
+    ],
+    "a citation": [
+        AIMessageChunk([{"type": "text", "text": "See there.", "annotations": [{"cited_text": "the BOMB"}]}]),
+        *saying(),
+    ],
+    "a thought's extras": [
+        AIMessageChunk([{"type": "reasoning", "reasoning": "Hm.", "extras": {"draft": "the BOMB"}}]),
+        *saying("Fine."),
+    ],
+}
+
+
+@both_colours
+@pytest.mark.parametrize("reply", LOST.values(), ids=LOST)
+async def test_what_each_piece_shows_is_judged_also_where_their_sum_has_lost_it(reply: Any, asynchronous: bool) -> None:
+    for make in (
+        MODELS["guarded(model)"],
+        lambda s: s.foreign | s.guard.output(),
+        lambda s: guarded(s.foreign | _same, s.guard),
+    ):
+        scene = Scene()
+        scene.foreign.reply = reply
+        shown = await pieces_of(make(scene), "Hi", asynchronous=asynchronous)
+        assert "BOMB" not in repr(shown)
+        assert REFUSAL in shown[-1].text or not any(piece.text for piece in shown)
+
+
+def _same(message: Any) -> Any:
+    return message
+
+
+@both_colours
+async def test_a_refusal_repeats_nothing_that_a_shown_chunk_has_said(asynchronous: bool) -> None:
+    """LangChain adds up metadata and usage of all chunks: what came twice would stand there twice."""
+    scene = Scene()
+    metadata = {"model_provider": "openai", "model_name": "gpt-x"}
+    usage = {"input_tokens": 100, "output_tokens": 1, "total_tokens": 101}
+    first, *others = (AIMessageChunk(text, response_metadata=metadata) for text in UNSAFE)
+    first.usage_metadata = usage
+    for other in others:
+        other.response_metadata = {}
+    scene.foreign.reply = [first, *others]
+    message = message_of(await pieces_of(guarded(scene.foreign, scene.guard), "Hi", asynchronous=asynchronous))
+    assert (usage, "gpt-x") == (message.usage_metadata, message.response_metadata["model_name"])
+    assert "openai" == message.response_metadata["model_provider"]
+
+
+@both_colours
+async def test_an_optimistic_stream_does_not_show_the_chunk_that_says_how_the_reply_ended(asynchronous: bool) -> None:
+    scene = Scene(Policy(streaming={"hold": "optimistic", "ahead": 1000}))
+    scene.foreign.reply = [
+        *(AIMessageChunk(text) for text in UNSAFE),
+        AIMessageChunk("", response_metadata={"finish_reason": "stop"}),
+    ]
+    message = message_of(await pieces_of(guarded(scene.foreign, scene.guard), "Hi", asynchronous=asynchronous))
+    assert "content_filter" == message.response_metadata["finish_reason"]
+
+
+@both_colours
+async def test_a_chains_refusal_says_why_it_ended(asynchronous: bool) -> None:
+    for make in (lambda s: guarded(PROMPT | s.foreign, s.guard), lambda s: PROMPT | s.foreign | s.guard.output()):
+        chunks = await pieces_of(make(Scene(says=UNSAFE)), {"question": "Hi"}, asynchronous=asynchronous)
+        assert "content_filter" == message_of(chunks).response_metadata["finish_reason"]
+
+
+# Streams that break
+
+
+@both_colours
+async def test_a_stream_that_breaks_in_the_middle_of_a_tool_call_shows_none_of_it(asynchronous: bool) -> None:
+    scene = Scene()
+    broken = calling("rm", '{"path": "/"', ', "force": true}')[:1]
+    scene.foreign.reply = [*(AIMessageChunk(text) for text in SAFE), *broken, ConnectionError("cut")]
+    shown: list[Any] = []
+    collecting = guarded(scene.foreign, scene.guard) | RunnableGenerator(_keeping(shown), _akeeping(shown))
+    with pytest.raises(ConnectionError):
+        await pieces_of(collecting, "Hi", asynchronous=asynchronous)
+    assert "".join(SAFE) == "".join(chunk.text for chunk in shown)
+    assert [] == [chunk for chunk in shown if chunk.tool_call_chunks]
+
+
+def _keeping(shown: list[Any]) -> Any:
+    def keep(chunks: Any) -> Any:
+        for chunk in chunks:
+            shown.append(chunk)
+            yield chunk
+
+    return keep
+
+
+def _akeeping(shown: list[Any]) -> Any:
+    async def keep(chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for chunk in chunks:
+            shown.append(chunk)
+            yield chunk
+
+    return keep
+
+
+@both_colours
+async def test_an_error_of_the_host_comes_after_the_verdicts_on_what_it_had_sent(asynchronous: bool) -> None:
+    """An unsafe beginning is refused, and a safe one shown, in sync and async alike."""
+    scene = Scene()
+    scene.foreign.reply = [*(AIMessageChunk(text) for text in UNSAFE), ProviderUnavailable("gone", reason="server")]
+    shown = await pieces_of(guarded(scene.foreign, scene.guard), "Hi", asynchronous=asynchronous)
+    assert TOLD == message_of(shown).text
+
+
+async def test_a_halted_chain_leaves_no_stream_open_until_the_garbage_is_collected() -> None:
+    gc.disable()
+    try:
+        closed: list[bool] = []
+
+        class Slow(ForeignModel):
+            async def _astream(self, *arguments: Any, **named: Any) -> Any:
+                try:
+                    async for chunk in super()._astream(*arguments, **named):
+                        await asyncio.sleep(0.001)
+                        yield chunk
+                finally:
+                    closed.append(True)
+
+        for policy in (Policy(), BESIDE):
+            for asked in ("Hi", "a BOMB"):
+                scene = Scene(policy)
+                scene.foreign = Slow(reply=saying(*UNSAFE * 5))
+                for _ in range(5):
+                    closed.clear()
+                    chain = guarded(PROMPT | scene.foreign | StrOutputParser(), scene.guard)
+                    before = len(scene.foreign.seen)
+                    await pieces_of(chain, {"question": asked}, asynchronous=True)
+                    await asyncio.sleep(0.01)
+                    assert len(closed) == len(scene.foreign.seen) - before
+    finally:
+        gc.enable()
+
+
+def test_a_model_whose_closing_raises_is_refused_all_the_same() -> None:
+    class Unruly(ForeignModel):
+        def _stream(self, *arguments: Any, **named: Any) -> Any:
+            try:
+                yield from super()._stream(*arguments, **named)
+            finally:
+                msg = "closing the BOMB failed"
+                raise RuntimeError(msg)
+
+    scene = Scene()
+    scene.foreign = Unruly(reply=saying(*UNSAFE))
+    assert TOLD == message_of(list(guarded(scene.foreign, scene.guard).stream("Hi"))).text
+
+
+@both_colours
+async def test_a_structured_stream_of_any_model_has_no_part_for_its_last_word(asynchronous: bool) -> None:
+    class Plan(ForeignModel):
+        def with_structured_output(self, schema: Any, **_: Any) -> Any:
+            return self | JsonOutputParser()
+
+    scene = Scene()
+    scene.foreign = Plan(reply=saying('{"title": "Bread for all"', ', "steps": ["take flour", ', '"light the BOMB"]}'))
+    plans = guarded(scene.foreign, scene.guard).with_structured_output({})
+    assert [] == [plan for plan in await pieces_of(plans, "Hi", asynchronous=asynchronous) if plan]
+
+
 # A prompt judged beside the model
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+async def test_with_prompts_alone_judged_beside_a_chain_its_callbacks_hear_nothing_of_a_refused_run(
+    streamed: bool,
+) -> None:
+    scene = Scene(Policy(stages={"prompt"}, prompt_check="parallel"), says=("secret ", "answer"))
+    channels = Channels()
+    chain = guarded(scene.foreign | StrOutputParser(), scene.guard)
+    config = {"callbacks": channels.handlers()}
+    if streamed:
+        assert [REFUSAL] == [piece async for piece in chain.astream("a BOMB", config)]
+    else:
+        assert REFUSAL == await chain.ainvoke("a BOMB", config)
+    assert set() == channels.that_saw("secret")
 
 
 class SlowGuard:
@@ -243,9 +433,6 @@ class SlowGuard:
             return await judge(question)
 
         scene.guard.ajudge = late  # type: ignore[method-assign]
-
-
-BESIDE = Policy(prompt_check="parallel")
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 PASSAGES = ("The museum is closed on Mondays.", "The museum shows clocks.")
 QUESTION = "When is the museum closed?"
 HARMLESS = "It is closed on Mondays."
-UNSAFE = "First you take a BOMB and then"
+UNSAFE = "Take a BOMB and then"
 """An unsafe answer; its marker stands in no question and no passage."""
 REFUSAL = "I can't help with that."
 APOLOGY = "I can't answer right now: a safety check could not be completed. Please try again later."

@@ -25,7 +25,7 @@ from llamaindex_llama_guard.llms import LlamaScout
 
 KEY = "sk-or-v1-0123456789abcdef"
 REFUSAL = "I can't help with that."
-SECRET_TEXT = "First you take a BOMB and then"
+SECRET_TEXT = "You take a BOMB and then"
 """A reply that is unsafe; its marker stands in no prompt of these tests."""
 
 SYNC = ("chat", "complete", "stream_chat", "stream_complete")

@@ -124,9 +124,9 @@ async def test_an_exception_that_quotes_the_model_is_withheld(
     error = Quoting({"content": SECRET_TEXT})
     with watching() as watcher:
         inner = Breaking(error=error, callback_manager=watcher.callback_manager)
-        (response,) = await ask(GuardedLLM(inner, guard_of(provider)), endpoint, "Hello")
+        (response,) = await ask(GuardedLLM(inner, guard_of(provider, streaming="whole")), endpoint, "Hello")
     assert REFUSAL == text_of(response)
-    assert "First you take" not in watcher.everything + repr(response) + caplog.text
+    assert "You take" not in watcher.everything + repr(response) + caplog.text
 
 
 class Breaking(CompletionOnly):

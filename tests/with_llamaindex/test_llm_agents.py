@@ -69,7 +69,7 @@ async def test_an_agents_unsafe_answer_is_nowhere(kind: str, streaming: bool) ->
     assert REFUSAL == str(result)
     assert [REFUSAL] == [message.content for message in memory[-1:]]
     for seen in (repr(result), *streamed, repr(memory), watcher.everything):
-        assert "First you take" not in seen
+        assert "You take" not in seen
         assert "secret thought" not in seen
 
 
@@ -84,7 +84,7 @@ async def test_an_answer_made_when_an_agent_has_gone_on_too_long_is_judged(kind:
     streamed = [repr(event) async for event in handler.stream_events()]
     assert REFUSAL == str(await handler)
     assert 3 == len(provider.requests_of("chat"))
-    assert all("First you take" not in event for event in streamed)
+    assert all("You take" not in event for event in streamed)
 
 
 @every_guarded

@@ -112,7 +112,7 @@ async def test_an_unsafe_reply_is_replaced_whole(kind: str, endpoint: str, caplo
     decided = [(it["action"], it["stage"]) for it in response.additional_kwargs["llama_guard"]]
     assert [("allow", "prompt"), ("refuse", "reply")] == decided
     for seen in (response.model_dump_json(), repr(response), watcher.everything, caplog.text):
-        for leaked in ("BOMB", "First you take", "secret thought"):
+        for leaked in ("BOMB", "You take", "secret thought"):
             assert leaked not in seen
 
 
@@ -152,7 +152,7 @@ async def test_a_policy_may_raise(kind: str, endpoint: str) -> None:
         llm = scout(provider, kind, {"on_unsafe": "raise"}, callback_manager=watcher.callback_manager)
         with pytest.raises(UnsafeContent) as raised:
             await ask(llm, endpoint, "Hello")
-    assert "First you take" not in repr(raised.value) + watcher.everything
+    assert "You take" not in repr(raised.value) + watcher.everything
     assert raised.value.__context__ is None
 
 
@@ -264,7 +264,7 @@ async def test_a_completion_only_llm_can_be_guarded(provider: FakeProvider, endp
         inner = CompletionOnly(says=SECRET_TEXT, callback_manager=watcher.callback_manager)
         responses = await ask(GuardedLLM(inner, guard_of(provider)), endpoint, "Hello")
     assert [REFUSAL] == [text_of(response) for response in responses]
-    assert "First" not in watcher.everything + repr(responses)
+    assert "You take" not in watcher.everything + repr(responses)
 
 
 @every_endpoint

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from fake_provider import FakeProvider, Reply, ToolCall
 from llama_index.core.agent.workflow import AgentStream, FunctionAgent
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata, MessageRole, TextBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+)
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
 from with_llamaindex.engines import Saying, chat_engine, query_engine
 from with_llamaindex.scouts import ask, guard_of, scout, text_of
 
@@ -131,7 +141,95 @@ async def test_a_message_that_its_llm_goes_on_writing_in_shows_no_more_than_was_
     assert "BOMB" not in repr(responses)
 
 
+class Cumulative(Growing):
+    """Somebody's LLM whose responses say everything so far and nothing of what is new."""
+
+    def _responses(self) -> Iterator[str]:
+        return accumulate(self.says)
+
+    def stream_chat(self, messages: Any, **_: Any) -> Iterator[ChatResponse]:
+        for text in self._responses():
+            yield ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Iterator[CompletionResponse]:
+        for text in self._responses():
+            yield CompletionResponse(text=text)
+
+    async def astream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> AsyncIterator[Any]:
+        async def responses() -> AsyncIterator[CompletionResponse]:
+            for response in self.stream_complete(prompt):
+                yield response
+
+        return responses()
+
+
+@every_stream
+async def test_an_optimistic_stream_is_bounded_also_where_no_response_says_what_is_new(endpoint: str) -> None:
+    llm = Cumulative(says=("It is harmless. ",) * 20 + ("The BOMB.",))
+    guard = guard_of(FakeProvider(), streaming={"hold": "optimistic", "ahead": 40, "window": 400})
+    responses = await ask(GuardedLLM(llm, guard), endpoint, "Hi")
+    assert len("".join(llm.says)) > 300
+    assert max(len(text_of(response)) for response in responses[:-1]) <= 40
+
+
+@every_stream
+async def test_a_halt_without_deltas_says_what_was_shown_and_then_the_refusal(endpoint: str) -> None:
+    last = (await ask(GuardedLLM(Cumulative(), guard_of(FakeProvider())), endpoint, "Hi"))[-1]
+    assert TOLD == text_of(last)
+
+
+class CallingByExtras(Growing):
+    """Somebody's LLM whose completions carry tool calls in their extras."""
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Iterator[CompletionResponse]:
+        for arguments in accumulate(('{"path": "/"', ', "how": "a BOMB"}')):
+            calls = [{"id": "c1", "function": {"name": "rm", "arguments": arguments}}]
+            yield CompletionResponse(text="I will do that now.", additional_kwargs={"tool_calls": calls})
+
+
+async def test_a_completions_tool_call_is_not_shown_in_part() -> None:
+    responses = await ask(GuardedLLM(CallingByExtras(), guard_of(FakeProvider())), "stream_complete", "Hi")
+    assert [] == [response for response in responses if "tool_calls" in response.additional_kwargs]
+
+
+class Plan(BaseModel):
+    """A plan."""
+
+    title: str
+    steps: list[str] = []
+
+
+async def test_a_structured_stream_by_text_raises_where_it_is_halted() -> None:
+    says = '{"title": "Bread for all of us", "steps": ["take some flour", "light the BOMB", "run"]}'
+    llm = GuardedLLM(Saying(says=says), guard_of(FakeProvider()))
+    prompt = PromptTemplate("Make a plan.")
+    with pytest.raises(UnsafeContent):
+        list(llm.stream_structured_predict(Plan, prompt))
+    with pytest.raises(UnsafeContent):
+        _ = [plan async for plan in await llm.astream_structured_predict(Plan, prompt)]
+
+
 # Engines and agents
+
+
+ACTIONS = {
+    "ReAct": "Thought: I will do it.\nAction: send\nAction Input: {'to': 'bob', 'now': true}\nand then the BOMB",
+    "code": "Let me run this for you: <execute>delete_all()</execute> and then the BOMB",
+}
+
+
+@every_stream
+@pytest.mark.parametrize("says", ACTIONS.values(), ids=ACTIONS)
+async def test_no_part_of_an_action_that_is_written_as_text_is_shown_before_the_last_verdict(
+    says: str, endpoint: str
+) -> None:
+    """Agents without function calling read their actions there, and would run one that stands before a refusal."""
+    for hold in ("window", "optimistic"):
+        llm = GuardedLLM(Saying(says=says), guard_of(FakeProvider(), streaming=hold))
+        shown = text_of((await ask(llm, endpoint, "Hi"))[-1])
+        assert REFUSAL in shown
+        for action in ("Action:", "Action Input", "<execute>", "delete_all"):
+            assert action not in shown
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])

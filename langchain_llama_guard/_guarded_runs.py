@@ -57,12 +57,12 @@ class GuardedRun:
 
     @contextmanager
     def forgetting(self) -> Iterator[None]:
-        """Forget in the end what was not told: it holds errors, and these the frames of streams that were cut."""
+        """Forget in the end what was not told."""
         try:
             yield
         finally:
             if self.events:
-                self.events.events.clear()
+                self.events.forget()
 
     def source(self, settings: dict[str, Any]) -> Generator[Any, None, None]:
         """The chain's pieces; an exception of it is the last of them."""

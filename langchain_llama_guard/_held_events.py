@@ -20,6 +20,8 @@ from langchain_core.callbacks.manager import ahandle_event, handle_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config, var_child_runnable_config
 
+from langchain_llama_guard._held_graph_streams import HeldGraphStreams
+
 T = TypeVar("T")
 RunManager = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
 
@@ -78,6 +80,7 @@ class HeldEvents(OnlyHandler):
     def __init__(self, run_manager: RunManager) -> None:
         self.told = run_manager.inheritable_handlers
         self.events: list[Event] = []
+        self.graph_streams = HeldGraphStreams()
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, _HeldForOne):
@@ -96,15 +99,22 @@ class HeldEvents(OnlyHandler):
         """The config for the chain under guard: everything of the application's but its handlers."""
         child = run_manager.get_child()
         child.handlers, child.inheritable_handlers = [self], [self]
-        return patch_config(config, callbacks=child)
+        return self.graph_streams.config(patch_config(config, callbacks=child))
+
+    def forget(self) -> None:
+        """Let go of what was not told: it holds errors, and these the frames of streams that were cut."""
+        self.events.clear()
+        self.graph_streams.forget()
 
     def release(self) -> None:
         """Tell the handlers what happened."""
+        self.graph_streams.release()
         for handlers, name, arguments, named in self._taken():
             handle_event(handlers, name, _IGNORED_BY[name], *arguments, **named)
 
     async def arelease(self) -> None:
         """Tell the handlers what happened."""
+        self.graph_streams.release()
         for handlers, name, arguments, named in self._taken():
             await ahandle_event(handlers, name, _IGNORED_BY[name], *arguments, **named)
 

@@ -73,8 +73,8 @@ class GuardedRunnable(Runnable[Any, Any]):
 
     What was decided is told as a custom event named `llama_guard`.
 
-    Inside a LangGraph graph, what the chain writes to the graph's own streams or checkpoints goes past it: a nested
-    graph under `subgraphs=True`, `get_stream_writer()`. Guard the model in there.
+    What the chain writes to the streams of a LangGraph graph around it is withheld like its callbacks. What a graph
+    inside the chain keeps in checkpoints is not: guard the model in there.
 
     It does not guard what happens inside: tools the chain calls and passages it retrieves are seen by it
     unjudged, and a LangChain cache in force keeps what the chain's own model wrote. A handler that code inside hands

@@ -18,6 +18,7 @@ pytest.importorskip("langgraph", reason="LangGraph is not installed")
 agents = pytest.importorskip("langchain.agents", reason="langchain, which has create_agent, is not installed")
 
 from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402 - where it is installed
+from langgraph.config import get_stream_writer  # noqa: E402
 from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
 
 MARKER = "BOMB"
@@ -125,3 +126,47 @@ def test_an_agent_on_a_guarded_model_runs_its_tools_and_answers() -> None:
     messages = agent.invoke(ASKED)["messages"]
     assert ["human", "ai", "tool", "ai"] == [message.type for message in messages]
     assert ["What shall I do?", "", "Rain in Bern.", "Rain."] == [message.text for message in messages]
+
+
+def _nested(scene: Scene) -> Any:
+    """A graph around a guarded graph, whose node also writes to the stream by itself."""
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        said = scene.foreign.invoke(state["messages"])
+        get_stream_writer()(f"wrote {said.text}")
+        return {"messages": [said]}
+
+    inner = StateGraph(MessagesState)
+    inner.add_node("inside", node)
+    inner.add_edge(START, "inside")
+    outer = StateGraph(MessagesState)
+    refused = {"messages": [("assistant", "Refused.")]}
+    guarded_graph = guarded(inner.compile(), scene.guard, output_key="messages", refuse_with=lambda _: refused)
+    outer.add_node("guarded", guarded_graph)
+    outer.add_edge(START, "guarded")
+    return outer.compile()
+
+
+NESTED_MODES = [*MODES, "tasks", "checkpoints"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+async def test_what_a_guarded_graph_writes_to_the_streams_around_it_is_withheld(asynchronous: bool) -> None:
+    graph, settings = _nested(Scene()), {"stream_mode": NESTED_MODES, "subgraphs": True}
+    if asynchronous:
+        pieces = [piece async for piece in graph.astream(ASKED, **settings)]
+    else:
+        pieces = list(graph.stream(ASKED, **settings))
+    assert MARKER not in repr(pieces)
+    assert "Refused." in repr(pieces)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+async def test_what_a_guarded_graph_wrote_is_there_once_its_output_may_be_seen(asynchronous: bool) -> None:
+    graph, settings = _nested(Scene(says=("All ", "is well."))), {"stream_mode": NESTED_MODES, "subgraphs": True}
+    if asynchronous:
+        pieces = [piece async for piece in graph.astream(ASKED, **settings)]
+    else:
+        pieces = list(graph.stream(ASKED, **settings))
+    assert "wrote All is well." in [piece for _, mode, piece in pieces if mode == "custom"]
+    assert [True] == [bool(namespace) for namespace, mode, piece in pieces if mode == "updates" and "inside" in piece]

@@ -20,6 +20,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.custom import CustomLLM
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.program import LLMTextCompletionProgram
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
@@ -200,6 +201,8 @@ class Plan(BaseModel):
 
 
 async def test_a_structured_stream_by_text_raises_where_it_is_halted() -> None:
+    if "stream_call" not in vars(LLMTextCompletionProgram):
+        pytest.skip("this version has no structured streams by text")
     says = '{"title": "Bread for all of us", "steps": ["take some flour", "light the BOMB", "run"]}'
     llm = GuardedLLM(Saying(says=says), guard_of(FakeProvider()))
     prompt = PromptTemplate("Make a plan.")

@@ -20,12 +20,14 @@ from llama_guard_core.errors import (
 )
 from llama_guard_core.guardrail.hazards import HazardCategory
 from llama_guard_core.guardrail.policy import Policy, StageRules
+from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.stream_windows import Streaming
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCall
 from llama_guard_core.provider.connection import Timeouts
 from llama_guard_core.provider.routing import Attribution, ProviderRouting
 from llama_guard_core.usage import Usage
+from llama_guard_core.verdict_cache import VerdictCache
 
 __version__ = "0.1.0"
 
@@ -46,6 +48,7 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "RequestRejected",
+    "Splitting",
     "Stage",
     "StageRules",
     "Streaming",
@@ -57,5 +60,6 @@ __all__ = [
     "UnsafeContent",
     "Usage",
     "Verdict",
+    "VerdictCache",
     "__version__",
 ]

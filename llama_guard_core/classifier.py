@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -15,18 +16,21 @@ from typing_extensions import Self
 from llama_guard_core.errors import GuardUnavailable, ProviderError
 from llama_guard_core.guardrail.hazards import LlamaGuardVersion, Taxonomy
 from llama_guard_core.guardrail.policy import Policy
-from llama_guard_core.guardrail.prompt import guard_messages
+from llama_guard_core.guardrail.prompt import guard_questions
 from llama_guard_core.guardrail.screening import Check, prompt_stage
-from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict
+from llama_guard_core.guardrail.splitting import Splitting
+from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict, worst_of
 from llama_guard_core.messages import Conversation, ConversationLike, as_conversation
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection, Timeouts
 from llama_guard_core.provider.hosts import OPENROUTER
 from llama_guard_core.provider.routing import ProviderRouting
 from llama_guard_core.provider.wire import Completion
+from llama_guard_core.verdict_cache import VerdictCache, question_key
 
 DEFAULT_GUARD_MODEL = "meta-llama/llama-guard-4-12b"
 _MOST_TOKENS = 64  # a verdict naming all fourteen hazards takes about 45; some providers refuse fewer than 16
+_CHUNKS_AT_ONCE = 8
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +55,10 @@ class LlamaGuard:
         policy: what is judged and what follows; blocks every hazard at every stage by default.
         routing: which of OpenRouter's providers may judge.
         version: 1, 2, 3 or 4, where the model's id does not say which Llama Guard it is.
+        splitting: how a long text is split to be judged: a `Splitting` or its settings. A text beyond its bound is not
+            judged, and nothing is ever cut off.
+        cache: where verdicts are kept, so that the same question is not asked twice: one of its own, in this process,
+            by default; a `VerdictCache` of yours, which guards may share; or `False` for none.
         on_verdict: called with every verdict, whatever follows from it: for metrics, and to watch in monitor
             mode. What it raises is raised to the caller.
 
@@ -79,12 +87,16 @@ class LlamaGuard:
         policy: Policy | None = None,
         routing: ProviderRouting | None = None,
         version: LlamaGuardVersion | None = None,
+        splitting: Splitting | dict[str, Any] | None = None,
+        cache: VerdictCache | bool = True,
         on_verdict: Callable[[Verdict], None] | None = None,
     ) -> None:
         self.model = model
         self.policy = policy or Policy()
         self.taxonomy = Taxonomy.for_model(model, version)
         self.policy.check_against(self.taxonomy)
+        self.splitting = Splitting.of(splitting)
+        self.cache = VerdictCache() if cache is True else None if cache is False else cache
         self._on_verdict = on_verdict
         self._connection = Connection(
             base_url=base_url,
@@ -129,13 +141,21 @@ class LlamaGuard:
         """Put one question of a flow to the guard."""
         asked = monotonic()
         with _reported(question):
-            return self._verdict(question, self._client.complete(self._request(question)), asked)
+            requests = self._requests(question)
+            verdict = self._known(requests)
+            if verdict is None:
+                verdict = self._kept(requests, worst_of(self._answers(question, requests)), asked)
+            return self._told(question, verdict)
 
     async def ajudge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
         asked = monotonic()
         with _reported(question):
-            return self._verdict(question, await self._async_client.complete(self._request(question)), asked)
+            requests = self._requests(question)
+            verdict = self._known(requests)
+            if verdict is None:
+                verdict = self._kept(requests, worst_of(await self._aanswers(question, requests)), asked)
+            return self._told(question, verdict)
 
     def with_policy(self, policy: Policy) -> Self:
         """The same guard, on the same connections, under another policy."""
@@ -185,25 +205,68 @@ class LlamaGuard:
         self._client = ChatClient(self._connection, http_client=self._http_client)
         self._async_client = AsyncChatClient(self._connection, http_client=self._http_async_client)
 
-    def _request(self, question: Check) -> dict[str, Any]:
-        messages = guard_messages(question.conversation, question.stage)
-        return {"model": self.model, "messages": messages, **self._settings}
+    def _requests(self, question: Check) -> list[dict[str, Any]]:
+        """What is asked: one request, or one for each chunk of a long text."""
+        questions = guard_questions(question.conversation, question.stage, self.splitting)
+        return [{"model": self.model, "messages": messages, **self._settings} for messages in questions]
 
-    def _verdict(self, question: Check, completion: Completion, asked: float) -> Verdict:
+    def _answers(self, question: Check, requests: Sequence[dict[str, Any]]) -> list[Verdict | Exception]:
+        """The verdicts on the chunks, as far as the first unsafe one."""
+        answers: list[Verdict | Exception] = []
+        for request in requests:
+            try:
+                verdict = self._read(question, self._client.complete(request))
+            except (ProviderError, GuardUnavailable) as error:
+                answers.append(error)
+                continue
+            answers.append(verdict)
+            if not verdict.safe:
+                break
+        return answers
+
+    async def _aanswers(self, question: Check, requests: Sequence[dict[str, Any]]) -> list[Verdict | Exception]:
+        """The verdicts on all chunks, several asked for at once."""
+        slots = asyncio.Semaphore(_CHUNKS_AT_ONCE)
+
+        async def answer(request: dict[str, Any]) -> Verdict | Exception:
+            async with slots:
+                try:
+                    return self._read(question, await self._async_client.complete(request))
+                except (ProviderError, GuardUnavailable) as error:
+                    return error
+
+        if len(requests) == 1:
+            return [await answer(requests[0])]
+        return [*await asyncio.gather(*map(answer, requests))]
+
+    def _read(self, question: Check, completion: Completion) -> Verdict:
         read = read_verdict(
             completion.text, taxonomy=self.taxonomy, stage=question.stage, finish_reason=completion.finish_reason
         )
-        verdict = replace(
+        return replace(
             read,
             model=completion.model or self.model,
             provider=completion.provider,
             usage=completion.usage,
-            latency=monotonic() - asked,
             generation_id=completion.id,
         )
+
+    def _known(self, requests: Sequence[dict[str, Any]]) -> Verdict | None:
+        return None if self.cache is None else self.cache.get(self._key(requests))
+
+    def _kept(self, requests: Sequence[dict[str, Any]], verdict: Verdict, asked: float) -> Verdict:
+        if self.cache is not None:
+            self.cache.put(self._key(requests), verdict)
+        return replace(verdict, latency=monotonic() - asked)
+
+    def _key(self, requests: Sequence[dict[str, Any]]) -> str:
+        return question_key(self._connection.host.base_url, requests)
+
+    def _told(self, question: Check, verdict: Verdict) -> Verdict:
+        told = replace(verdict, stage=question.stage)
         if self._on_verdict:
-            self._on_verdict(verdict)
-        return verdict
+            self._on_verdict(told)
+        return told
 
 
 def _question(conversation: Conversation, stage: Stage | str | None) -> Check:

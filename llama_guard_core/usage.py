@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,12 @@ class Usage:
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost: float | None = None
+
+
+def sum_of(usages: Sequence[Usage]) -> Usage | None:
+    """What several calls cost together; `None` for no calls. Of what only some say, what these say is added up."""
+    if len(usages) <= 1:
+        return usages[0] if usages else None
+    said = {field.name: [getattr(usage, field.name) for usage in usages] for field in fields(Usage)}
+    known = {name: [count for count in counts if count is not None] for name, counts in said.items()}
+    return Usage(**{name: sum(counts) for name, counts in known.items() if counts})

@@ -16,10 +16,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llama_guard_core.errors import GuardUnavailable
+from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Image, Message, Text, Unjudgeable
 
@@ -118,6 +119,33 @@ def guard_messages(conversation: Conversation, stage: Stage) -> list[dict[str, A
     Raises:
         GuardUnavailable: if the turn under judgement holds what Llama Guard cannot read, or nothing.
     """
+    return [_as_wire(turn) for turn in _judged_last(conversation, stage)]
+
+
+def guard_questions(conversation: Conversation, stage: Stage, splitting: Splitting) -> list[list[dict[str, Any]]]:
+    """The questions about the end of a conversation: one, or one for each chunk of a long text.
+
+    Args:
+        conversation: the whole chat so far, the part under judgement last.
+        stage: what is judged.
+        splitting: how a long text is split. The turns before it are in each question, whole.
+
+    Raises:
+        GuardUnavailable: as `guard_messages`; and if the text is longer than may be judged.
+    """
+    *context, judged = _judged_last(conversation, stage)
+    if len(judged.text) > splitting.longest:
+        msg = f"a {judged.role} turn of {len(judged.text)} characters is not judged: the most is {splitting.longest}"
+        raise GuardUnavailable(msg, reason="too_large", stage=stage)
+    before = [_as_wire(turn) for turn in context]
+    first, *others = splitting.chunks_of(judged.text)
+    # A cut may leave at the start of a chunk what was harmless in the middle of a line: a turn to forge.
+    chunks = [replace(judged, text=first), *(_Turn(judged.role, neutralise(chunk)) for chunk in others)]
+    return [[*before, _as_wire(chunk)] for chunk in chunks]
+
+
+def _judged_last(conversation: Conversation, stage: Stage) -> list[_Turn]:
+    """The turns the guard is shown, the judged one last."""
     judged = "assistant" if stage in (Stage.REPLY, Stage.TOOL_CALL) else "user"
     turns = list(_merged(_as_turn(message) for message in without_instructions(conversation)))
     if judged == "user" and turns and turns[-1].role == "assistant":
@@ -130,7 +158,7 @@ def guard_messages(conversation: Conversation, stage: Stage) -> list[dict[str, A
         raise GuardUnavailable(msg, reason="not_judgeable", stage=stage)
     if turns[0].role == "assistant":
         turns.insert(0, _Turn("user", _UNSPOKEN))
-    return [_as_wire(turn) for turn in turns]
+    return turns
 
 
 def without_instructions(conversation: Conversation) -> Conversation:

@@ -52,7 +52,12 @@ class CallModel:
     """Call the model under guard, or wait for the call that was started: its prompt may be answered."""
 
 
-Effect = Check | StartModel | CallModel
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run the tool under guard: its call may be carried out."""
+
+
+Effect = Check | StartModel | CallModel | RunTool
 Flow = Generator[Effect, Any, T]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NoReturn
 
 from llama_guard_core.errors import UnreadableVerdict
 from llama_guard_core.guardrail.hazards import HazardCategory, Taxonomy
-from llama_guard_core.usage import Usage
+from llama_guard_core.usage import Usage, sum_of
 
 
 class Stage(str, Enum):
@@ -84,6 +85,31 @@ class Verdict:
             "cached": self.cached,
             "generation_id": self.generation_id,
         }
+
+
+def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
+    """What verdicts on the chunks of one text say together: any unsafe one wins, then any failure.
+
+    Args:
+        answers: the verdicts on the chunks in order; an exception where none could be had.
+
+    Raises:
+        Exception: the first of those among the answers, if no chunk is unsafe.
+    """
+    verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
+    unsafe = [verdict for verdict in verdicts if not verdict.safe]
+    for answer in answers:
+        if isinstance(answer, Exception) and not unsafe:
+            raise answer
+    decisive = unsafe[0] if unsafe else verdicts[0]
+    scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+    return replace(
+        decisive,
+        categories=tuple(dict.fromkeys(category for verdict in unsafe for category in verdict.categories)),
+        all_named=all(verdict.all_named for verdict in unsafe),
+        score=max(scores, default=None),
+        usage=sum_of([verdict.usage for verdict in verdicts if verdict.usage]),
+    )
 
 
 # ASCII only, on purpose: with Unicode rules the long s (U+017F) would match "s".

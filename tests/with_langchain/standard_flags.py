@@ -69,7 +69,7 @@ class ScoutFlags:
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        guard = {"guard": LlamaGuard(**self.host)} if self.is_guarded else {}
+        guard = {"guard": LlamaGuard(**self.host, cache=False)} if self.is_guarded else {}
         return {**self.host, **guard}
 
 

@@ -94,7 +94,7 @@ async def test_pieces_stay_the_chains_own_and_come_once_a_verdict_covers_them() 
 @pytest.mark.parametrize("make", [_chain, lambda s: PROMPT | guarded(s.foreign, s.guard) | StrOutputParser()])
 async def test_with_prompts_alone_judged_each_piece_is_shown_before_the_next_is_made(make: Any) -> None:
     """The model here finds at each piece that the consumer has all the earlier ones."""
-    scene = Scene(Policy(stages={"prompt"}), says=("A ", "BOMB", "."))
+    scene = Scene(Policy(stages={"prompt"}), says=("A ", "BOMB", "."), guard_settings={"cache": False})
     received: list[list[str]] = []
     scene.foreign.between = lambda number: received.append([piece for piece in shown if piece])
     shown: list[str] = []

@@ -189,7 +189,8 @@ async def test_streaming_that_the_inner_model_disables_stays_disabled(ask: Any) 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 async def test_each_alternative_is_judged_and_only_the_unsafe_ones_are_refused(asynchronous: bool) -> None:
-    scene, model = _guarded(saying("fine"), alternatives=3)
+    scene = Scene(guard_settings={"cache": False})  # three alternatives that say the same
+    model = guarded(ForeignModel(reply=saying("fine"), alternatives=3), scene.guard)
     answers = iter(["safe", "safe", "unsafe\nS9", "safe"])
     scene.provider._guard = lambda role, text: next(answers)
     result = await model.agenerate([[HumanMessage("Hi")]]) if asynchronous else model.generate([[HumanMessage("Hi")]])

@@ -228,7 +228,7 @@ async def test_a_policy_that_raises_raises(provider: FakeProvider, way: Way, str
         await text_of(await way(engine, QUESTION))
     provider.fail(Fault.status(500), on="guard")
     with pytest.raises(GuardUnavailable):
-        await way(engine, QUESTION)
+        await way(engine, "When does it open?")
 
 
 @every_way
@@ -399,7 +399,7 @@ async def test_a_tool_made_of_it_answers_with_the_refusal_and_asks_once(provider
     tool = museum(provider)
     assert REFUSAL == tool.call(QUESTION).content
     assert REFUSAL == (await tool.acall(QUESTION)).content
-    assert 4 == len(provider.guard_questions)
+    assert 2 == len(provider.guard_questions)  # the second time, both verdicts are known
 
 
 @pytest.mark.parametrize(("says", "shown"), [(HARMLESS, HARMLESS), (UNSAFE, REFUSAL)])

@@ -100,7 +100,7 @@ def _assistant_parts(message: AIMessage) -> Iterable[Part]:
     called = {call.id for call in _calls(message)}
     content = message.content
     if not isinstance(content, str):
-        content = [part for part in content if isinstance(part, str) or not _is_call(part, called)]
+        content = [part for part in content if isinstance(part, str) or not is_call(part, called)]
     yield from _parts(content)
     for kind in _SPOKEN_EXTRAS:
         if extra := message.additional_kwargs.get(kind):
@@ -109,8 +109,8 @@ def _assistant_parts(message: AIMessage) -> Iterable[Part]:
         yield Unjudgeable("audio")
 
 
-def _is_call(part: Mapping[str, Any], called: set[str]) -> bool:
-    """Whether a content part says again what stands in the message's tool calls."""
+def is_call(part: Mapping[str, Any], called: set[str]) -> bool:
+    """Whether a content part says again what stands in one of these tool calls."""
     return part.get("type") in _CALLS and (str(part.get("id") or part.get("call_id") or "") in called)
 
 
@@ -118,12 +118,27 @@ def _calls(message: AIMessage) -> Iterable[ToolCall]:
     if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
         # The fragments as they came: parsed arguments of a stream leave out what is not JSON yet.
         for chunk in message.tool_call_chunks:
-            yield ToolCall(chunk["id"] or "", chunk["name"] or "", chunk["args"] or "")
+            yield ToolCall(chunk["id"] or "", chunk["name"] or "", _as_dumped(chunk["args"] or ""))
         return
     for call in message.tool_calls:
         yield ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False, default=str))
     for broken in message.invalid_tool_calls:
         yield ToolCall(broken["id"] or "", broken["name"] or "", broken["args"] or "")
+
+
+def _as_dumped(arguments: str) -> str:
+    """Arguments as the finished message will have them, if they are whole and say nothing that gets lost on the way."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise ValueError
+        return values
+
+    try:
+        return json.dumps(json.loads(arguments, object_pairs_hook=unique), ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterable[Part]:

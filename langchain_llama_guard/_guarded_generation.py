@@ -6,33 +6,27 @@ withheld like a reply: some quote what the model wrote.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
-from langchain_llama_guard._content_blocks import MODEL_PROVIDER
-from langchain_llama_guard._conversation import conversation_of, message_of, spoken_in, text_added_by, with_lost_text
+from langchain_llama_guard._calls_apart import CallsApart, ReplyParts
+from langchain_llama_guard._conversation import conversation_of, message_of
 from langchain_llama_guard._failures import as_output
+from langchain_llama_guard._held_reply import HeldReply
+from langchain_llama_guard._refusals import refusal_message, with_records
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, acatching_stream, arun, catching, catching_stream, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
+from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
-from llama_guard_core.guardrail.screening import GuardedReply, guarded_call, judges_replies
-from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
-from llama_guard_core.guardrail.stream_guard import StreamGuard
+from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies
 from llama_guard_core.messages import Conversation, Message, assistant
 
-METADATA_KEY = "llama_guard"
-"""Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
-
-G = TypeVar("G", bound=ChatGeneration)
 Chunks = Generator[ChatGenerationChunk, None, None]
 AsyncChunks = AsyncGenerator[ChatGenerationChunk, None]
 
@@ -40,38 +34,56 @@ _USAGE = {"token_usage", "usage", "model", "model_name", "model_provider", "syst
 """What of `llm_output` may be told where a reply may not; a provider may put anything beside it."""
 
 
-def generate(guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], ChatResult]) -> ChatResult:
+def generate(
+    guard: LlamaGuard,
+    messages: Sequence[BaseMessage],
+    call: Callable[[], ChatResult],
+    apart: CallsApart | None = None,
+) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
-    flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(run(flow, guard.judge, catching(call, partial(_failed, guard))))
+    flow = _generated(guard, conversation_of(messages), apart)
+    return run(flow, guard.judge, catching(call, partial(_failed, guard)))
 
 
 async def agenerate(
-    guard: LlamaGuard, messages: Sequence[BaseMessage], call: Callable[[], Awaitable[ChatResult]]
+    guard: LlamaGuard,
+    messages: Sequence[BaseMessage],
+    call: Callable[[], Awaitable[ChatResult]],
+    apart: CallsApart | None = None,
 ) -> ChatResult:
     """Judge the prompt, call the model, judge each of its alternatives."""
-    flow = guarded_call(guard.policy, conversation_of(messages), _alternatives)
-    return _result(await arun(flow, guard.ajudge, acatching(call, partial(_failed, guard))))
+    flow = _generated(guard, conversation_of(messages), apart)
+    return await arun(flow, guard.ajudge, acatching(call, partial(_failed, guard)))
 
 
-def stream(guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], Chunks]) -> Chunks:
+def stream(
+    guard: LlamaGuard,
+    messages: Sequence[BaseMessage],
+    open_stream: Callable[[], Chunks],
+    apart: CallsApart | None = None,
+) -> Chunks:
     """Judge the prompt, open the model's stream, show of it what a verdict covers."""
-    held = _HeldReply(guard, conversation_of(messages))
+    held = HeldReply(guard.policy, conversation_of(messages), apart)
     chunks = catching_stream(open_stream, partial(_failed, guard))
     with closing(guard_stream(held.machine, chunks, guard.judge)) as events:
         for event in events:
-            yield from held.shown(event)
+            parts = run(held.parts_of(event), guard.judge) if held.may_have_parts(event) else None
+            yield from held.shown(event, parts)
 
 
 async def astream(
-    guard: LlamaGuard, messages: Sequence[BaseMessage], open_stream: Callable[[], AsyncChunks]
+    guard: LlamaGuard,
+    messages: Sequence[BaseMessage],
+    open_stream: Callable[[], AsyncChunks],
+    apart: CallsApart | None = None,
 ) -> AsyncChunks:
     """Judge the prompt, open the model's stream, show of it what a verdict covers."""
-    held = _HeldReply(guard, conversation_of(messages))
+    held = HeldReply(guard.policy, conversation_of(messages), apart)
     chunks = acatching_stream(open_stream, partial(_failed, guard))
     async with aclosing(aguard_stream(held.machine, chunks, guard.ajudge)) as events:
         async for event in events:
-            for chunk in held.shown(event):
+            parts = await arun(held.parts_of(event), guard.ajudge) if held.may_have_parts(event) else None
+            for chunk in held.shown(event, parts):
                 yield chunk
 
 
@@ -81,60 +93,30 @@ def _failed(guard: LlamaGuard, error: Exception) -> Failed:
     return as_output(error)
 
 
-class _HeldReply:
-    """One streamed reply on its way: what has come, and what has been decided."""
-
-    def __init__(self, guard: LlamaGuard, conversation: Conversation) -> None:
-        self._whole: ChatGenerationChunk | None = None
-        self._read_so_far = 0
-        self._texts: list[str] = []
-        self._has_shown_text = False
-        self._shown_keys: set[str] = set()
-        self._records: list[dict[str, Any]] = []
-        self.machine = StreamGuard[ChatGenerationChunk | Failed](
-            guard.policy, conversation, self._read, _text_added_by, with_prompt=True
-        )
-
-    def shown(self, event: Release[ChatGenerationChunk | Failed] | Halted) -> Iterator[ChatGenerationChunk]:
-        """The chunks to show; the last of them says what was decided. Where the model raised, it is raised."""
-        self._records += stream_records(event)
-        if isinstance(event, Halted):
-            separator = REFUSAL_SEPARATOR if self._has_shown_text else ""
-            yield _refusal_chunk(event.decision, self._records, self._whole, separator, self._shown_keys)
-            return
-        for at, chunk in enumerate(shown_before_failure(event.chunks, _text_added_by), 1):
-            if isinstance(chunk, Failed):
-                raise chunk.error
-            self._has_shown_text = self._has_shown_text or bool(chunk.message.content)
-            self._shown_keys.update(chunk.message.response_metadata)
-            if getattr(chunk.message, "usage_metadata", None):
-                self._shown_keys.add("usage_metadata")
-            if at < len(event.chunks) or not self._records:
-                yield chunk
-            else:
-                yield _with_records(chunk, self._records)
-                self._records = []
-
-    def _read(self, chunks: Sequence[ChatGenerationChunk | Failed]) -> Message:
-        whole = [self._whole] if self._whole else []
-        new = [chunk for chunk in chunks[self._read_so_far :] if not isinstance(chunk, Failed)]
-        self._whole, self._read_so_far = merge_chat_generation_chunks([*whole, *new]), len(chunks)
-        self._texts += [text for chunk in new if (text := spoken_in(chunk.message))]
-        said = message_of(self._whole.message) if self._whole else Message("assistant")
-        return with_failures(with_lost_text(said, "".join(self._texts)), chunks)
-
-
-def _text_added_by(chunk: ChatGenerationChunk | Failed) -> str | None:
-    return None if isinstance(chunk, Failed) else text_added_by(chunk.message)
-
-
 def _alternatives(result: ChatResult | Failed) -> list[Message]:
     if isinstance(result, Failed):
         return [assistant(result.text)]
     return [message_of(generation.message) for generation in result.generations]
 
 
-def _result(guarded: GuardedReply[ChatResult | Failed]) -> ChatResult:
+def _generated(guard: LlamaGuard, conversation: Conversation, apart: CallsApart | None) -> Flow[ChatResult]:
+    outcome: GuardedReply[ChatResult | Failed] = yield from guarded_call(guard.policy, conversation, _alternatives)
+    parts: list[ReplyParts | None] = [None] * len(outcome.decisions)
+    if apart and isinstance(outcome.reply, ChatResult):
+        replies = zip(_alternatives(outcome.reply), outcome.decisions, strict=True)
+        for at, (reply, decision) in enumerate(replies):
+            parts[at] = yield from apart.parts_of(guard.policy, conversation, reply, decision)
+    result = _result(outcome, apart, parts)
+    if apart:
+        apart.prompt = outcome.prompt if isinstance(outcome.prompt, Refuse) else None
+        for generation in result.generations:
+            apart.note(generation.message)
+    return result
+
+
+def _result(
+    guarded: GuardedReply[ChatResult | Failed], apart: CallsApart | None, parts: Sequence[ReplyParts | None]
+) -> ChatResult:
     before, reply = decision_records(guarded.prompt), guarded.reply
     if isinstance(guarded.prompt, Refuse) or reply is None:
         refused = refusal_message(guarded.prompt, before, None)
@@ -142,8 +124,10 @@ def _result(guarded: GuardedReply[ChatResult | Failed]) -> ChatResult:
     if isinstance(reply, Failed):
         return _result_of_failure(reply, guarded.decisions[0], before)
     generations = [
-        _generation(generation, decision, before + decision_records(decision))
-        for generation, decision in zip(reply.generations, guarded.decisions, strict=True)
+        _parted(generation, before, apart, decided)
+        if apart and decided
+        else _generation(generation, decision, before + decision_records(decision))
+        for generation, decision, decided in zip(reply.generations, guarded.decisions, parts, strict=True)
     ]
     output = reply.llm_output
     if output and any(isinstance(decision, Refuse) for decision in guarded.decisions):
@@ -158,52 +142,15 @@ def _result_of_failure(failed: Failed, decision: Allow | Refuse, before: list[di
     return ChatResult(generations=[ChatGeneration(message=refused)])
 
 
+def _parted(
+    generation: ChatGeneration, before: list[dict[str, Any]], apart: CallsApart, decided: ReplyParts
+) -> ChatGeneration:
+    message = cast("AIMessage", generation.message)
+    parted = ChatGeneration(message=apart.parted(message, decided))
+    return with_records(parted, before + decided.records)
+
+
 def _generation(generation: ChatGeneration, decision: Allow | Refuse, decided: list[dict[str, Any]]) -> ChatGeneration:
     if isinstance(decision, Refuse):
         return ChatGeneration(message=refusal_message(decision, decided, generation.message))
-    return _with_records(generation, decided)
-
-
-def refusal_message(
-    decision: Allow | Refuse, decided: list[dict[str, Any]], instead_of: BaseMessage | None
-) -> AIMessage:
-    """The refusal, in the place of a reply: same id, same usage, nothing else of it."""
-    usage = instead_of.usage_metadata if isinstance(instead_of, AIMessage) else None
-    metadata = _refusal_metadata(decided, instead_of)
-    text = decision.text if isinstance(decision, Refuse) else ""
-    return AIMessage(content=text, response_metadata=metadata, usage_metadata=usage, id=instead_of and instead_of.id)
-
-
-def _refusal_chunk(
-    decision: Refuse,
-    decided: list[dict[str, Any]],
-    instead_of: ChatGenerationChunk | None,
-    separator: str,
-    shown_keys: AbstractSet[str],
-) -> ChatGenerationChunk:
-    """The refusal as the last chunk; what an earlier one has said it leaves out: LangChain adds chunks up."""
-    whole = refusal_message(decision, decided, instead_of.message if instead_of else None)
-    said = shown_keys - {METADATA_KEY, "finish_reason"}
-    chunk = AIMessageChunk(
-        content=separator + whole.text,
-        response_metadata={key: value for key, value in whole.response_metadata.items() if key not in said},
-        usage_metadata=None if "usage_metadata" in said else whole.usage_metadata,
-        id=whole.id,
-        chunk_position="last",
-    )
-    return ChatGenerationChunk(message=chunk)
-
-
-def _refusal_metadata(decided: list[dict[str, Any]], instead_of: BaseMessage | None) -> dict[str, Any]:
-    told = instead_of.response_metadata if instead_of else {}
-    kept = {key: told[key] for key in ("model_name", "id", "provider", "cost", "created") if key in told}
-    return {**kept, "model_provider": MODEL_PROVIDER, "finish_reason": "content_filter", METADATA_KEY: decided}
-
-
-def _with_records(generation: G, decided: list[dict[str, Any]]) -> G:
-    """The same generation or chunk with a copied message that says what was decided."""
-    if not decided:
-        return generation
-    metadata = {**generation.message.response_metadata, METADATA_KEY: decided}
-    message = generation.message.model_copy(update={"response_metadata": metadata})
-    return generation.model_copy(update={"message": message})
+    return with_records(generation, decided)

@@ -15,7 +15,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, Generation
 
-from langchain_llama_guard._guarded_generation import METADATA_KEY
+from langchain_llama_guard._refusals import METADATA_KEY
 
 
 class JudgedCacheModel(BaseChatModel):

@@ -12,10 +12,11 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, SkipValidation, model_validator
+from pydantic import ConfigDict, PrivateAttr, SkipValidation, model_validator
 from typing_extensions import Self
 
 from langchain_llama_guard import _guarded_generation as guarded
+from langchain_llama_guard._calls_apart import CallsApart
 from langchain_llama_guard._held_events import aunobserved_iteration, unobserved, unobserved_iteration
 from langchain_llama_guard._judged_cache import JudgedCacheModel
 from llama_guard_core.classifier import LlamaGuard
@@ -41,6 +42,7 @@ class GuardedChatModel(JudgedCacheModel):
 
     model: SkipValidation[BaseChatModel]
     guard: SkipValidation[LlamaGuard]
+    _calls_apart: CallsApart | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _take_over(self) -> Self:
@@ -51,6 +53,12 @@ class GuardedChatModel(JudgedCacheModel):
         # LangChain itself has put versions into this one's metadata by now.
         object.__setattr__(self, "metadata", {**(self.model.metadata or {}), **(self.metadata or {})})
         return self
+
+    @property
+    def model_name(self) -> str:
+        """The inner model's: agents tell by it what a model can do."""
+        named = getattr(self.model, "model_name", None) or getattr(self.model, "model", None)
+        return named if isinstance(named, str) else self.model._llm_type
 
     @property
     def _llm_type(self) -> str:
@@ -70,6 +78,11 @@ class GuardedChatModel(JudgedCacheModel):
         asked = {**kwargs, "run_manager": None}
         return super()._should_stream(**kwargs) and self.model._should_stream(**{**asked, "stream": True})
 
+    def _should_use_protocol_streaming(self, **kwargs: Any) -> bool:
+        """Whether LangChain's newest streams read this model piece by piece: only if the inner model has pieces."""
+        has_pieces = type(self.model)._stream is not BaseChatModel._stream
+        return has_pieces and bool(super()._should_use_protocol_streaming(**kwargs))  # type: ignore[misc,unused-ignore] # not in older ones
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -81,7 +94,7 @@ class GuardedChatModel(JudgedCacheModel):
             with unobserved():
                 return self.model._generate(messages, stop=stop, **kwargs)
 
-        return guarded.generate(self.guard, messages, call)
+        return guarded.generate(self.guard, messages, call, self._calls_apart)
 
     async def _agenerate(
         self,
@@ -94,7 +107,7 @@ class GuardedChatModel(JudgedCacheModel):
             with unobserved():
                 return await self.model._agenerate(messages, stop=stop, **kwargs)
 
-        return await guarded.agenerate(self.guard, messages, call)
+        return await guarded.agenerate(self.guard, messages, call, self._calls_apart)
 
     def _stream(
         self,
@@ -106,7 +119,7 @@ class GuardedChatModel(JudgedCacheModel):
         def chunks() -> Generator[ChatGenerationChunk, None, None]:
             return unobserved_iteration(self.model._stream(messages, stop=stop, **kwargs))
 
-        with closing(guarded.stream(self.guard, messages, chunks)) as shown:
+        with closing(guarded.stream(self.guard, messages, chunks, self._calls_apart)) as shown:
             for chunk in shown:
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -122,7 +135,7 @@ class GuardedChatModel(JudgedCacheModel):
         def chunks() -> AsyncGenerator[ChatGenerationChunk, None]:
             return aunobserved_iteration(self.model._astream(messages, stop=stop, **kwargs))
 
-        async with aclosing(guarded.astream(self.guard, messages, chunks)) as shown:
+        async with aclosing(guarded.astream(self.guard, messages, chunks, self._calls_apart)) as shown:
             async for chunk in shown:
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -163,6 +176,13 @@ class GuardedChatModel(JudgedCacheModel):
     def _around(self, runnable: Runnable[LanguageModelInput, Any]) -> Runnable[LanguageModelInput, Any]:
         """What the inner model made of itself, with this model in its place."""
         return with_model_replaced(runnable, self.model, self)
+
+
+def serving_agent(model: BaseChatModel, guard: LlamaGuard, apart: CallsApart) -> GuardedChatModel:
+    """A chat model, guarded for an agent that answers its refused calls."""
+    serving = GuardedChatModel(model=model, guard=guard)
+    serving._calls_apart = apart
+    return serving
 
 
 def with_model_replaced(runnable: Runnable[Any, Any], model: BaseChatModel, by: BaseChatModel) -> Runnable[Any, Any]:

@@ -52,17 +52,18 @@ class CallsApart:
             structured answer, refuses the reply.
         keeps_arguments: whether a refused call keeps its arguments, for a human to see.
         said: what was let out, replies and refusals.
-        prompt: the refusal of the prompt, if it was refused.
+        refusal: why the last reply was refused as a whole, if it was.
     """
 
     tools: Container[str] = frozenset()
     keeps_arguments: bool = False
     said: list[Message] = field(default_factory=list)
-    prompt: Refuse | None = None
+    refusal: Refuse | None = None
 
-    def note(self, message: BaseMessage) -> None:
-        """Keep in mind what was let out."""
+    def note(self, message: BaseMessage, refusal: Refuse | None) -> None:
+        """Keep in mind what was let out: a reply, or a refusal in its place."""
         self.said.append(message_of(message))
+        self.refusal = refusal
 
     def has_said(self, message: BaseMessage) -> bool:
         """Whether a reply is one that was let out: judged, or a refusal."""
@@ -73,7 +74,7 @@ class CallsApart:
     ) -> Flow[ReplyParts | None]:
         """Judge a refused reply in parts; `None` where it stays refused as a whole."""
         ids = {call.id for call in reply.tool_calls} - {""}
-        if not (isinstance(decision, Refuse) and decision.verdict and ids) or len(ids) < len(reply.tool_calls):
+        if not (isinstance(decision, Refuse) and decision.error is None and ids) or len(ids) < len(reply.tool_calls):
             return None
         decided = yield from screen_parts(policy, conversation, reply)
         by_call = list(zip(reply.tool_calls, decided.calls, strict=True))

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from langchain_core import messages
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, SystemMessage, ToolMessage
 
 from llama_guard_core.messages import Conversation, Image, Message, Part, Role, Text, ToolCall, Unjudgeable
@@ -33,9 +34,9 @@ _CALLS_BESIDE = {"tool_calls", "function_call", "audio"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
 
 
-def conversation_of(messages: Sequence[BaseMessage]) -> Conversation:
+def conversation_of(said: Sequence[BaseMessage]) -> Conversation:
     """The messages in nobody's dialect."""
-    return tuple(message_of(message) for message in messages)
+    return tuple(map(message_of, said))
 
 
 def message_of(message: BaseMessage) -> Message:
@@ -120,10 +121,14 @@ def _calls(message: AIMessage) -> Iterable[ToolCall]:
         for chunk in message.tool_call_chunks:
             yield ToolCall(chunk["id"] or "", chunk["name"] or "", _as_dumped(chunk["args"] or ""))
         return
-    for call in message.tool_calls:
-        yield ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False, default=str))
+    yield from map(call_of, message.tool_calls)
     for broken in message.invalid_tool_calls:
         yield ToolCall(broken["id"] or "", broken["name"] or "", broken["args"] or "")
+
+
+def call_of(call: messages.ToolCall) -> ToolCall:
+    """A call in nobody's dialect."""
+    return ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False, default=str))
 
 
 def _as_dumped(arguments: str) -> str:

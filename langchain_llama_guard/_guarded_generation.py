@@ -108,9 +108,10 @@ def _generated(guard: LlamaGuard, conversation: Conversation, apart: CallsApart 
             parts[at] = yield from apart.parts_of(guard.policy, conversation, reply, decision)
     result = _result(outcome, apart, parts)
     if apart:
-        apart.prompt = outcome.prompt if isinstance(outcome.prompt, Refuse) else None
-        for generation in result.generations:
-            apart.note(generation.message)
+        about = [outcome.prompt] if isinstance(outcome.prompt, Refuse) else outcome.decisions
+        for generation, decision, decided in zip(result.generations, about, parts or [None], strict=True):
+            refusal = decision if isinstance(decision, Refuse) and decided is None else None
+            apart.note(cast("AIMessage", generation.message), refusal)
     return result
 
 

@@ -13,7 +13,7 @@ from langchain_llama_guard._calls_apart import CallsApart, ReplyParts
 from langchain_llama_guard._conversation import message_of, spoken_in, text_added_by, with_lost_text
 from langchain_llama_guard._refusals import METADATA_KEY, refusal_chunk, with_records
 from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.policy import Policy, Refuse
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard
@@ -64,7 +64,9 @@ class HeldReply:
                 self._shown.append(chunk)
             yield chunk
         if self._apart and (isinstance(event, Halted) or event.is_last):
-            self._note(self._apart, event.decision)
+            refusal = event.decision if isinstance(event.decision, Refuse) and parts is None else None
+            if whole := merge_chat_generation_chunks(self._shown):
+                self._apart.note(whole.message, refusal)
 
     def _chunks_of(
         self, event: Release[ChatGenerationChunk | Failed] | Halted, parts: ReplyParts | None
@@ -102,12 +104,6 @@ class HeldReply:
                 update={"response_metadata": {**told, METADATA_KEY: said}, "chunk_position": "last"}
             )
         )
-
-    def _note(self, apart: CallsApart, decision: Allow | Refuse) -> None:
-        if isinstance(decision, Refuse) and decision.stage in (Stage.PROMPT, Stage.TOOL_RESULT):
-            apart.prompt = decision
-        if whole := merge_chat_generation_chunks(self._shown):
-            apart.note(whole.message)
 
     def _read(self, chunks: Sequence[ChatGenerationChunk | Failed]) -> Message:
         if self._apart:

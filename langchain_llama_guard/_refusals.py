@@ -14,7 +14,11 @@ from llama_guard_core.guardrail.policy import Allow, Refuse
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""
 
+REFUSED = {"finish_reason": "content_filter"}
+"""How a reply ends that a guard has refused."""
+
 G = TypeVar("G", bound=ChatGeneration)
+M = TypeVar("M", bound=BaseMessage)
 
 
 def refusal_message(
@@ -50,13 +54,18 @@ def refusal_chunk(
 def _refusal_metadata(decided: list[dict[str, Any]], instead_of: BaseMessage | None) -> dict[str, Any]:
     told = instead_of.response_metadata if instead_of else {}
     kept = {key: told[key] for key in ("model_name", "id", "provider", "cost", "created") if key in told}
-    return {**kept, "model_provider": MODEL_PROVIDER, "finish_reason": "content_filter", METADATA_KEY: decided}
+    return {**kept, "model_provider": MODEL_PROVIDER, **REFUSED, METADATA_KEY: decided}
+
+
+def with_records_on(message: M, decided: list[dict[str, Any]]) -> M:
+    """A copy of the message that says what was decided, if anything was."""
+    if not decided:
+        return message
+    return message.model_copy(update={"response_metadata": {**message.response_metadata, METADATA_KEY: decided}})
 
 
 def with_records(generation: G, decided: list[dict[str, Any]]) -> G:
     """The same generation or chunk with a copied message that says what was decided."""
     if not decided:
         return generation
-    metadata = {**generation.message.response_metadata, METADATA_KEY: decided}
-    message = generation.message.model_copy(update={"response_metadata": metadata})
-    return generation.model_copy(update={"message": message})
+    return generation.model_copy(update={"message": with_records_on(generation.message, decided)})

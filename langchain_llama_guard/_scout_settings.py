@@ -94,6 +94,13 @@ class ScoutSettings(JudgedCacheModel):
         copied._client = copied._async_client = None  # noqa: SLF001 - one of us
         return copied
 
+    def without_guard(self) -> Self:
+        """The same model on the same connections, unguarded: for somebody who guards it from outside."""
+        unguarded = super().__copy__()
+        object.__setattr__(unguarded, "guard", None)
+        unguarded._client, unguarded._async_client = self._sync(), self._async()  # noqa: SLF001 - one of us
+        return unguarded
+
     @property
     def _identifying_params(self) -> dict[str, Any]:
         guard = {"guard": repr(self.guard)} if self.guard else {}

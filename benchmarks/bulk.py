@@ -39,7 +39,7 @@ async def bulk_experiment(host: LocalHost, rounds: int) -> Experiment:
     url = host.base_url(Behaviour("verdict", latency_ms=_LATENCY_MS))
     experiment = Experiment(MANY_AT_ONCE, base=LIMIT, compares="rate")
     async with AsyncExitStack() as closing:
-        guard = await closing.enter_async_context(LlamaGuard(base_url=url, api_key=KEY))
+        guard = await closing.enter_async_context(LlamaGuard(base_url=url, api_key=KEY, cache=False))
         measurements = [
             _limit,
             measurement(GUARD, lambda: guard.acheck(TEXT), times=_TEXTS, at_once=_AT_ONCE),

@@ -40,7 +40,7 @@ def subjects(base_url: str, closing: AsyncExitStack) -> dict[str, Ask]:
         closing: closes what was opened.
     """
     host: dict[str, Any] = {"base_url": base_url, "api_key": KEY}
-    guard = LlamaGuard(**host, policy=Policy(**_POLICIES[WINDOW]))
+    guard = LlamaGuard(**host, policy=Policy(**_POLICIES[WINDOW]), cache=False)
     ideals = Ideals(base_url)
     for opened in (guard, ideals):
         closing.push_async_callback(opened.aclose)
@@ -49,7 +49,7 @@ def subjects(base_url: str, closing: AsyncExitStack) -> dict[str, Ask]:
         UNGUARDED: _chat_model(ChatLlamaScout(**host), closing),
         **{name: _chat_model(ChatLlamaScout(**host, guard=one), closing) for name, one in guards.items()},
         WINDOW_SYNC: _chat_model_sync(ChatLlamaScout(**host, guard=guard), closing),
-        WINDOW_LLAMA_INDEX: _llm(LlamaScout(**host, guard=LlamaIndexLlamaGuard(**host)), closing),
+        WINDOW_LLAMA_INDEX: _llm(LlamaScout(**host, guard=LlamaIndexLlamaGuard(**host, cache=False)), closing),
         IDEAL_WHOLE: ideals.whole,
         IDEAL_WINDOWS: ideals.greedy_windows,
     }

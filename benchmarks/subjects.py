@@ -47,7 +47,7 @@ def subjects(host: LocalHost, closing: AsyncExitStack) -> dict[str, Callable[[],
         closing: closes what was opened.
     """
     url = host.base_url(Behaviour(chunks=CHUNKS))
-    guard = closing.enter_context(LlamaGuard(base_url=host.base_url(Behaviour("verdict")), api_key=KEY))
+    guard = closing.enter_context(LlamaGuard(base_url=host.base_url(Behaviour("verdict")), api_key=KEY, cache=False))
     closing.push_async_callback(guard.aclose)
     return {
         BARE: lambda: bare_httpx(url, closing),

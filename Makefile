@@ -61,7 +61,7 @@ clean: ## remove the environments
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) install -q --upgrade pip
-	.venv/bin/python $(PIP) install -q -e ".[langchain,llamaindex,aiohttp]" --group test
+	.venv/bin/python $(PIP) install -q -e ".[agents,llamaindex,aiohttp]" --group test
 	-.venv/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[embedded]"
 	@touch $@
 
@@ -72,8 +72,9 @@ clean: ## remove the environments
 .venv-floor/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
-	.venv-floor/bin/python $(PIP) install -q -e ".[langchain,llamaindex]" --group test \
-	  "langchain-core==1.6.0" "llama-index-core==0.14.5" "httpx==0.28.1" "pydantic==2.11.10"
+	.venv-floor/bin/python $(PIP) install -q -e ".[agents,llamaindex]" --group test \
+	  "langchain-core==1.6.0" "langchain==1.4.0" "langgraph==1.2.11" "llama-index-core==0.14.5" "httpx==0.28.1" \
+	  "pydantic==2.11.10"
 	@touch $@
 
 .venv-peers/ready: Makefile

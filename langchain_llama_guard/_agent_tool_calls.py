@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain.agents.middleware import ToolCallRequest
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 
 from langchain_llama_guard._conversation import call_of, conversation_of
+from langchain_llama_guard._guarded_tool_runs import ToolRun, guarded_twin, under_way
 from langchain_llama_guard._history import refused_call
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import screen_tool
@@ -81,6 +84,16 @@ class AgentToolCall:
             self.guard = self.guard.with_policy(decided_by_human)
         self.request = self.request.override(tool_call=answer)
         return None
+
+    @contextmanager
+    def judged_inside(self) -> Iterator[tuple[ToolCallRequest, ToolRun]]:
+        """The request with a tool that judges its result from inside, before callbacks are told of it; and its run."""
+        tool, begun = self.request.tool, ToolRun(self.guard, self.conversation, call_of(self.request.tool_call))
+        if not isinstance(tool, BaseTool):
+            yield self.request, begun
+            return
+        with under_way(begun):
+            yield self.request.override(tool=guarded_twin(tool, self.guard)), begun
 
 
 def _question(call: ToolCall, record: Mapping[str, Any]) -> dict[str, Any]:

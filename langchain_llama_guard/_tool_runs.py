@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
@@ -19,8 +20,16 @@ from llama_guard_core.guardrail.policy import Refuse
 from llama_guard_core.guardrail.tool_screening import GuardedToolRun, guarded_tool
 from llama_guard_core.messages import Conversation, Message, Text
 
+IsRefusal = Callable[[Any], bool]
 
-def guarded_tool_run(guard: LlamaGuard, conversation: Conversation, call: ToolCall, handler: Callable[[], Any]) -> Any:
+
+def guarded_tool_run(
+    guard: LlamaGuard,
+    conversation: Conversation,
+    call: ToolCall,
+    handler: Callable[[], Any],
+    is_refusal: IsRefusal = lambda _: False,
+) -> Any:
     """Judge a call, run the tool if that is allowed, judge what it gave.
 
     Args:
@@ -28,6 +37,7 @@ def guarded_tool_run(guard: LlamaGuard, conversation: Conversation, call: ToolCa
         conversation: the chat up to the call, with the message that asks for it where that is known.
         call: the call as it will be carried out, without what LangChain injects.
         handler: runs the tool, and gives a `ToolMessage`, a LangGraph `Command` with messages, or a list of these.
+        is_refusal: whether what came back stands already in the place of a result that was refused further in.
 
     Returns:
         What the tool gave, saying what was decided; or, in the place of what was refused, an error for the model.
@@ -35,16 +45,20 @@ def guarded_tool_run(guard: LlamaGuard, conversation: Conversation, call: ToolCa
     Raises:
         Exception: what the tool raised, if it may be seen.
     """
-    flow = guarded_tool(guard.policy, conversation, call_of(call), _read)
-    return _shown(call, run(flow, guard.judge, catching(handler, _failed)))
+    flow = guarded_tool(guard.policy, conversation, call_of(call), partial(_read, is_refusal))
+    return _shown(call, run(flow, guard.judge, catching(handler, failed)), is_refusal)
 
 
 async def aguarded_tool_run(
-    guard: LlamaGuard, conversation: Conversation, call: ToolCall, handler: Callable[[], Awaitable[Any]]
+    guard: LlamaGuard,
+    conversation: Conversation,
+    call: ToolCall,
+    handler: Callable[[], Awaitable[Any]],
+    is_refusal: IsRefusal = lambda _: False,
 ) -> Any:
     """Judge a call, run the tool if that is allowed, judge what it gave; see `guarded_tool_run`."""
-    flow = guarded_tool(guard.policy, conversation, call_of(call), _read)
-    return _shown(call, await arun(flow, guard.ajudge, acatching(handler, _failed)))
+    flow = guarded_tool(guard.policy, conversation, call_of(call), partial(_read, is_refusal))
+    return _shown(call, await arun(flow, guard.ajudge, acatching(handler, failed)), is_refusal)
 
 
 def messages_in(result: Any) -> Iterator[BaseMessage]:
@@ -58,16 +72,20 @@ def messages_in(result: Any) -> Iterator[BaseMessage]:
         yield from messages_in(_messages_of_update(result.update))
 
 
-def _read(result: Any) -> Message | None:
+def _read(is_refusal: IsRefusal, result: Any) -> Message | None:
+    if is_refusal(result):
+        return None
     if isinstance(result, Failed):
         return Message("tool", (Text(result.text),))
     parts = tuple(part for message in messages_in(result) for part in message_of(message).parts)
     return Message("tool", parts) if parts else None
 
 
-def _shown(call: ToolCall, outcome: GuardedToolRun[Any]) -> Any:
+def _shown(call: ToolCall, outcome: GuardedToolRun[Any], is_refusal: IsRefusal) -> Any:
     if isinstance(outcome.call, Refuse):
         return refused_call(str(call["id"] or ""), call["name"], outcome.call)
+    if is_refusal(outcome.result):
+        return outcome.result
     result, decision = outcome.result, outcome.decision
     if isinstance(result, Failed):
         if isinstance(decision, Refuse):
@@ -106,7 +124,7 @@ def _messages_of_update(update: Any) -> Any:
         return []
 
 
-def _failed(error: Exception) -> Failed:
+def failed(error: Exception) -> Failed:
     """An exception of a tool, to be judged like its result; interrupts and LangGraph's commands are none."""
     langgraph = sys.modules.get("langgraph.errors")  # absent, it raises nothing
     if langgraph is not None and isinstance(error, langgraph.GraphBubbleUp):

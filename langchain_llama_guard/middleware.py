@@ -157,8 +157,10 @@ class LlamaGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         call = self._tool_call(request)
         if answer := call.answer_to(run(call.flow(), self.guard.judge)):
             return answer
-        made = call.request
-        result = guarded_tool_run(call.guard, call.conversation, made.tool_call, lambda: handler(made))
+        with call.judged_inside() as (made, begun):
+            result = guarded_tool_run(
+                call.guard, call.conversation, made.tool_call, lambda: handler(made), begun.has_refused
+            )
         return _told(request, result)
 
     async def awrap_tool_call(
@@ -168,8 +170,10 @@ class LlamaGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         call = self._tool_call(request)
         if answer := call.answer_to(await arun(call.flow(), self.guard.ajudge)):
             return answer
-        made = call.request
-        result = await aguarded_tool_run(call.guard, call.conversation, made.tool_call, lambda: handler(made))
+        with call.judged_inside() as (made, begun):
+            result = await aguarded_tool_run(
+                call.guard, call.conversation, made.tool_call, lambda: handler(made), begun.has_refused
+            )
         return _told(request, result)
 
     def _screened(self, turn: AgentTurn, runtime: Runtime[Any]) -> dict[str, Any] | None:

@@ -121,7 +121,7 @@ def screen_tool_call(policy: Policy, conversation: Conversation, call: ToolCall)
     """
     if are_withheld(call.arguments):
         return (yield from _refused_before(policy, call))
-    *before, asking = _asking(conversation, call)
+    *before, asking = up_to_call(conversation, call)
     decided = yield from screen_parts(policy, tuple(before), asking)
     return decided.calls[_plain(asking).index(_plain_call(call))]
 
@@ -160,8 +160,24 @@ def guarded_tool(
     message = read(result)
     if message is None:
         return GuardedToolRun(about_call, result, Allow())
-    decision = yield from screen_tool_result(policy, _asking(conversation, call), message)
+    decision = yield from screen_tool_result(policy, up_to_call(conversation, call), message)
     return GuardedToolRun(about_call, result, decision)
+
+
+def up_to_call(conversation: Conversation, call: ToolCall) -> Conversation:
+    """The chat that ends with the assistant's message asking for the call, as it would be carried out.
+
+    Args:
+        conversation: the chat up to the call, with or without the message that asks for it.
+        call: the call. If somebody has changed it since, a message that asks for just this stands in the place of the
+            one that asked for another.
+    """
+    if conversation and conversation[-1].role == "assistant":
+        if _plain_call(call) in _plain(conversation[-1]):
+            return conversation
+        if any(asked.id == call.id for asked in conversation[-1].tool_calls):
+            conversation = conversation[:-1]
+    return (*conversation, assistant("", (call,)))
 
 
 def _refused_before(policy: Policy, call: ToolCall) -> Flow[Refuse]:
@@ -179,16 +195,6 @@ def _refused_before(policy: Policy, call: ToolCall) -> Flow[Refuse]:
     text = policy.refusal if isinstance(policy.refusal, str) else policy.refusal(verdict)
     return Refuse(Stage.TOOL_CALL, text, verdict)
     yield  # a flow, like what stands in its place
-
-
-def _asking(conversation: Conversation, call: ToolCall) -> Conversation:
-    """The chat that ends with the assistant's message asking for the call, as it would be carried out."""
-    if conversation and conversation[-1].role == "assistant":
-        if _plain_call(call) in _plain(conversation[-1]):
-            return conversation
-        if any(asked.id == call.id for asked in conversation[-1].tool_calls):  # somebody has changed it since
-            conversation = conversation[:-1]
-    return (*conversation, assistant("", (call,)))
 
 
 def _plain(asking: Message) -> list[tuple[str, str, Any]]:

@@ -91,6 +91,12 @@ def test_each_package_works_where_what_it_does_not_need_is_absent(package, absen
     assert ("", "meta-llama/llama-guard-4-12b\n") == (done.stderr, done.stdout)
 
 
+def test_without_agents_the_middleware_says_how_to_install_it():
+    done = _run("from langchain_llama_guard import LlamaGuardMiddleware", without=["langchain"])
+
+    assert 'pip install "llama-guardrails[agents]"' in done.stderr
+
+
 def test_without_langchain_its_half_says_how_to_install_it():
     done = _run("import langchain_llama_guard", without=["langchain_core"])
 

@@ -51,6 +51,16 @@ assert model.invoke("a BOMB").text == "I can't help with that."
 assert guarded(ChatLlamaScout(**host), LlamaGuard(**host)).invoke("a BOMB").text == "I can't help with that."
 """
 )
+AGENT = (
+    WITH_FAKE_HOST
+    + """
+from langchain.agents import create_agent
+from langchain_llama_guard import ChatLlamaScout, LlamaGuard, LlamaGuardMiddleware
+agent = create_agent(ChatLlamaScout(**host), [], middleware=[LlamaGuardMiddleware(LlamaGuard(**host))])
+assert agent.invoke({"messages": [("user", "hello")]})["messages"][-1].text
+assert agent.invoke({"messages": [("user", "a BOMB")]})["messages"][-1].text == "I can't help with that."
+"""
+)
 ENGINE = (
     WITH_FAKE_HOST
     + """
@@ -66,7 +76,8 @@ ENVIRONMENTS = {
     "": (CORE_CHECK, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
     "[langchain]": (CORE_CHECK, CHAIN, WITHOUT_LLAMAINDEX),
     "[llamaindex]": (CORE_CHECK, ENGINE, WITHOUT_LANGCHAIN),
-    "[all]": (CORE_CHECK, CHAIN, ENGINE),
+    "[agents]": (CORE_CHECK, CHAIN, AGENT, WITHOUT_LLAMAINDEX),
+    "[all]": (CORE_CHECK, CHAIN, AGENT, ENGINE),
 }
 
 

@@ -16,8 +16,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.checkpoint.memory import InMemorySaver
 from with_langchain.channels import Channels
 
-from langchain_llama_guard import ChatLlamaScout, LlamaGuard, Policy
-from langchain_llama_guard.middleware import LlamaGuardMiddleware
+from langchain_llama_guard import ChatLlamaScout, LlamaGuard, LlamaGuardMiddleware, Policy
 
 REFUSAL = "I can't help with that."
 MODES = ["messages", "updates", "values", "custom", "debug"]

@@ -11,8 +11,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command, interrupt
 from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text
 
-from langchain_llama_guard import LlamaGuard
-from langchain_llama_guard.middleware import LlamaGuardMiddleware
+from langchain_llama_guard import LlamaGuard, LlamaGuardMiddleware
 
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 DONE = "All done."

@@ -14,8 +14,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel
 from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text, texts
 
-from langchain_llama_guard import ConfigurationError, GuardUnavailable, Policy, UnsafeContent
-from langchain_llama_guard.middleware import LlamaGuardMiddleware
+from langchain_llama_guard import ConfigurationError, GuardUnavailable, LlamaGuardMiddleware, Policy, UnsafeContent
 
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 DONE = "All done."

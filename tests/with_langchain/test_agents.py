@@ -14,8 +14,7 @@ from langgraph.types import Command
 from with_langchain.foreign_model import WholeForeignModel, saying
 from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text, texts
 
-from langchain_llama_guard import LlamaGuard, Policy, guarded
-from langchain_llama_guard.middleware import LlamaGuardMiddleware
+from langchain_llama_guard import LlamaGuard, LlamaGuardMiddleware, Policy, guarded
 from llama_guard_core import LlamaGuard as CoreGuard
 
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)

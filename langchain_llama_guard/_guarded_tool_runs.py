@@ -1,0 +1,215 @@
+"""Tools that are judged from inside: what a refused one is called with, and what it gives, is told to no callback.
+
+LangChain tells callbacks what a tool is called with before the tool's own code runs, and what it gave right after. So a
+call is judged before LangChain's `run` begins, and a result inside `_run`, which `run` wraps. Each guarded tool is of a
+class made from its own: LangChain and LangGraph look at a tool's class and signatures to find what they inject.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langchain_core.tools.base import _format_output
+
+from langchain_llama_guard._conversation import message_of
+from langchain_llama_guard._history import refused_call, with_decisions
+from langchain_llama_guard._tool_runs import failed, messages_in
+from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.drive import acatching, arun, catching, run
+from llama_guard_core.guardrail.failures import Failed
+from llama_guard_core.guardrail.policy import Allow, Refuse
+from llama_guard_core.guardrail.screening import Flow, RunTool
+from llama_guard_core.guardrail.tool_screening import screen_tool_call, screen_tool_result, up_to_call
+from llama_guard_core.messages import Conversation, Message, Text, ToolCall
+
+T = TypeVar("T", bound=BaseTool)
+_GUARD = "_llama_guard"
+
+
+@dataclass
+class ToolRun:
+    """One run of a guarded tool, from its call to its result.
+
+    Attributes:
+        guard: what judges.
+        conversation: the chat up to the call, as far as it is known.
+        call: the call, without what LangChain injects.
+        decision: what was decided about the result.
+    """
+
+    guard: LlamaGuard
+    conversation: Conversation
+    call: ToolCall
+    decision: Allow | Refuse | None = None
+
+    def flow(self, tool: BaseTool) -> Flow[Any]:
+        """Run the tool's own code and judge what it gives; an exception is judged like a result."""
+        result: Any = yield RunTool()
+        refusal = yield from self._screen(_said(tool, result))
+        if refusal:
+            refused = refused_output(tool, self.call.id, refusal)
+            return (refused, None) if tool.response_format == "content_and_artifact" else refused
+        if isinstance(result, Failed):
+            self.decision = None  # what is made of it, or another try, is judged then
+            raise result.error
+        return result
+
+    def shown(self, tool: BaseTool, output: Any, about_call: Allow | Refuse) -> Flow[Any]:
+        """What LangChain made of the result, saying what was decided.
+
+        It is judged here if the tool's own code was never asked, or could not find this run: LangChain answers
+        arguments that do not fit by itself, and somebody's thread may not know this context.
+        """
+        if self.decision is None:
+            refusal = yield from self._screen(_said(tool, output))
+            if refusal:
+                return refused_output(tool, self.call.id, refusal)
+        if isinstance(output, ToolMessage) and not isinstance(self.decision, Refuse):
+            return with_decisions(output, [about_call, self.decision])
+        return output
+
+    def has_refused(self, output: Any) -> bool:
+        """Whether this is what stands in the place of a refused result."""
+        if not (isinstance(self.decision, Refuse) and isinstance(output, ToolMessage)):
+            return False
+        return (output.content, output.status) == (self.decision.text, "error")
+
+    def _screen(self, said: Message | None) -> Flow[Refuse | None]:
+        decision: Allow | Refuse = Allow()
+        if said is not None:
+            conversation = up_to_call(self.conversation, self.call)
+            decision = yield from screen_tool_result(self.guard.policy, conversation, said)
+        self.decision = decision
+        return decision if isinstance(decision, Refuse) else None
+
+
+@contextmanager
+def under_way(tool_run: ToolRun | None) -> Iterator[None]:
+    """The context in which a guarded tool finds the run that was begun for it; none for the tool's own code."""
+    token = _under_way.set(tool_run)
+    try:
+        yield
+    finally:
+        _under_way.reset(token)
+
+
+_under_way: ContextVar[ToolRun | None] = ContextVar("llama_guard_tool_run", default=None)
+
+
+def guarded_twin(tool: T, guard: LlamaGuard) -> T:
+    """A copy of the tool that judges its calls and results; a guarded tool is given the new guard."""
+    twin = tool.model_copy()
+    if not isinstance(tool, GuardedRuns):
+        object.__setattr__(twin, "__class__", _guarded_class(type(tool)))
+    twin.__dict__[_GUARD] = guard
+    return twin
+
+
+def refused_output(tool: BaseTool, call_id: str, refusal: Refuse) -> Any:
+    """What a tool gives in the place of a refused call or result: for a tool call an error message, else the text."""
+    return refused_call(call_id, tool.name, refusal) if call_id else refusal.text
+
+
+class GuardedRuns(BaseTool):
+    """What a guarded tool does before the tool's own class is asked."""
+
+    def run(self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
+        """Judge the call, and run the tool if that is allowed."""
+        run_of_tool = self._run_of(tool_input, tool_call_id)
+        if run_of_tool is None:
+            return super().run(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+        guard = run_of_tool.guard
+        decision = run(screen_tool_call(guard.policy, run_of_tool.conversation, run_of_tool.call), guard.judge)
+        if isinstance(decision, Refuse):
+            return refused_output(self, tool_call_id or "", decision)
+        with under_way(run_of_tool):
+            output = super().run(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+        return run(run_of_tool.shown(self, output, decision), guard.judge)
+
+    async def arun(
+        self, tool_input: str | dict[str, Any], *args: Any, tool_call_id: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Judge the call, and run the tool if that is allowed."""
+        run_of_tool = self._run_of(tool_input, tool_call_id)
+        if run_of_tool is None:
+            return await super().arun(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+        guard = run_of_tool.guard
+        decision = await arun(screen_tool_call(guard.policy, run_of_tool.conversation, run_of_tool.call), guard.ajudge)
+        if isinstance(decision, Refuse):
+            return refused_output(self, tool_call_id or "", decision)
+        with under_way(run_of_tool):
+            output = await super().arun(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+        return await arun(run_of_tool.shown(self, output, decision), guard.ajudge)
+
+    def _run_of(self, tool_input: str | dict[str, Any], call_id: str | None) -> ToolRun | None:
+        """The run that begins here; `None` if somebody has begun it, and judged the call, already."""
+        begun = _under_way.get()
+        if begun and call_id and begun.call.id == call_id and begun.call.name == self.name and begun.decision is None:
+            return None
+        arguments = tool_input if isinstance(tool_input, str) else self._filter_injected_args(tool_input)
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
+        return ToolRun(self.__dict__[_GUARD], (), ToolCall(call_id or "", self.name, written))
+
+
+@functools.cache
+def _guarded_class(kind: type[BaseTool]) -> type[BaseTool]:
+    """A class whose tools are judged, made from a tool's class; the signatures stay that class's."""
+    members: dict[str, Any] = {"__module__": __name__, "__doc__": kind.__doc__, "_run": _judging(kind._run)}  # noqa: SLF001 - to wrap a tool is to wrap its hooks
+    if kind._arun is not BaseTool._arun:  # noqa: SLF001 - as above
+        members["_arun"] = _ajudging(kind._arun)  # noqa: SLF001
+    return cast("type[BaseTool]", type(f"Guarded{kind.__name__}", (GuardedRuns, kind), members))
+
+
+def _judging(work: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(work)
+    def judging(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        begun = _under_way.get()
+        if begun is None:  # called past `run`, or by an async form that is judged itself
+            return work(self, *args, **kwargs)
+
+        def unjudged() -> Any:
+            with under_way(None):
+                return work(self, *args, **kwargs)
+
+        return run(begun.flow(self), begun.guard.judge, catching(unjudged, failed))
+
+    return judging
+
+
+def _ajudging(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(work)
+    async def judging(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
+        begun = _under_way.get()
+        if begun is None:
+            return await work(self, *args, **kwargs)
+
+        async def unjudged() -> Any:
+            with under_way(None):
+                return await work(self, *args, **kwargs)
+
+        return await arun(begun.flow(self), begun.guard.ajudge, acatching(unjudged, failed))
+
+    return judging
+
+
+def _said(tool: BaseTool, result: Any) -> Message | None:
+    """What a model would read of what the tool's own code gave."""
+    if isinstance(result, Failed):
+        return Message("tool", (Text(result.text),))
+    content = result
+    if tool.response_format == "content_and_artifact" and isinstance(result, tuple) and result:
+        content = result[0]
+    messages = list(messages_in(content)) or [
+        cast("BaseMessage", _format_output(content, None, "-", tool.name, "success"))
+    ]
+    read = [message for message in messages if isinstance(message, BaseMessage)]
+    parts = tuple(part for message in read for part in message_of(message).parts)
+    return Message("tool", parts) if parts else None

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help demo demo-replay test lint wheel-test floor-test leaks nightly bench bench-streaming record record-demo clean
+.PHONY: help demo demo-replay test lint wheel-test floor-test leaks nightly bench bench-streaming bench-agents record record-demo clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients
 
 bench-streaming: .venv-bench/ready .venv-peers/ready ## guarded streams beside NeMo Guardrails and OpenAI's moderation (6 minutes)
 	.venv-bench/bin/python -m benchmarks.streaming
+
+bench-agents: .venv-bench/ready ## how often a guard is asked in a run of an agent, beside OpenAI's moderation
+	@.venv-bench/bin/python -W ignore -m benchmarks.agent_checks
 
 record: .venv/ready ## record the cassettes again: live with OPENROUTER_API_KEY, else against the fake host
 	.venv/bin/python -m pytest tests/recorded --record
@@ -86,5 +89,5 @@ clean: ## remove the environments
 .venv-bench/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python $(PIP) install -q --upgrade pip
-	.venv-bench/bin/python $(PIP) install -q -e ".[langchain,llamaindex,aiohttp]" --group bench
+	.venv-bench/bin/python $(PIP) install -q -e ".[agents,llamaindex,aiohttp]" --group bench
 	@touch $@

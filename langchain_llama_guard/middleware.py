@@ -12,7 +12,9 @@ try:
         ModelRequest,
         ModelResponse,
         ToolCallRequest,
+        TracePolicy,
         hook_config,
+        omit_payload,
     )
 except ImportError as error:
     msg = 'LlamaGuardMiddleware is for create_agent: pip install "llama-guardrails[agents]"'
@@ -87,6 +89,9 @@ class LlamaGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         agent = create_agent(model, tools, middleware=[LlamaGuardMiddleware(LlamaGuard())])
         ```
     """
+
+    # The guard's own spans do not repeat the conversation; the model's and the tools' have what was judged of it.
+    trace_policy = TracePolicy(process_inputs=omit_payload)
 
     def __init__(
         self,

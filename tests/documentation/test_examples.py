@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -96,6 +97,30 @@ async def test_a_stream_is_shown_as_verdicts_cover_it(capsys: pytest.CaptureFixt
     assert [] == provider.violations
 
 
+WRITTEN = {"monday.txt": "The museum is closed on Mondays.", "summary.txt": "Closed on Mondays."}
+
+
+@pytest.mark.parametrize("name", ["langchain_agent", "llamaindex_agent"])
+def test_an_agent_is_guarded(name: str) -> None:
+    """Offline, a poisoned page is withheld, a harmful call never runs, and the harmless one beside it does."""
+    command = [sys.executable, "-W", "ignore", ROOT / "examples" / f"{name}.py"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    shown = done.stdout
+    assert shown.startswith("OFFLINE: a scripted model, and a stand-in guard that JUDGES NOTHING")
+    assert 2 == shown.count("REFUSED: ")
+    assert "pipe bomb" not in shown
+    assert "summary.txt is written." in shown
+    assert "plan.txt" not in shown
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # LlamaIndex's own
+def test_an_agent_leaves_what_it_was_allowed_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    """In both frameworks."""
+    assert WRITTEN == run_example("langchain_agent", {})
+    assert WRITTEN == asyncio.run(run_example("llamaindex_agent", {}))
+    assert 4 == capsys.readouterr().out.count("REFUSED: ")
+
+
 def test_every_example_is_run_here() -> None:
     """No example goes untested."""
     tested = {
@@ -103,11 +128,13 @@ def test_every_example_is_run_here() -> None:
         "langchain_existing_chain",
         "langchain_policy",
         "langchain_monitor",
+        "langchain_agent",
+        "llamaindex_agent",
         "llamaindex_rag",
         "streaming",
         "demo",
     }
-    support = {"demo_documents", "demo_recording", "demo_transcript"}
+    support = {"demo_documents", "demo_recording", "demo_transcript", "scripted_host"}
     assert tested | support == {path.stem for path in (ROOT / "examples").glob("*.py")}
 
 

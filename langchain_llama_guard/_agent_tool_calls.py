@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 
 from langchain_llama_guard._conversation import call_of, conversation_of
-from langchain_llama_guard._guarded_tool_runs import ToolRun, guarded_twin, under_way
+from langchain_llama_guard._guarded_tool_runs import GuardedRuns, ToolRun, guarded_twin, under_way
 from langchain_llama_guard._history import refused_call
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import screen_tool
@@ -89,7 +89,9 @@ class AgentToolCall:
     def judged_inside(self) -> Iterator[tuple[ToolCallRequest, ToolRun]]:
         """The request with a tool that judges its result from inside, before callbacks are told of it; and its run."""
         tool, begun = self.request.tool, ToolRun(self.guard, self.conversation, call_of(self.request.tool_call))
-        if not isinstance(tool, BaseTool):
+        if not isinstance(tool, BaseTool) or isinstance(
+            tool, GuardedRuns
+        ):  # which judges for itself, by its own policy
             yield self.request, begun
             return
         with under_way(begun):

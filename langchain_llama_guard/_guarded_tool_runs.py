@@ -24,6 +24,7 @@ from langchain_llama_guard._history import refused_call, with_decisions
 from langchain_llama_guard._tool_runs import failed, messages_in
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
+from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Allow, Refuse
 from llama_guard_core.guardrail.screening import Flow, RunTool
@@ -105,10 +106,18 @@ _under_way: ContextVar[ToolRun | None] = ContextVar("llama_guard_tool_run", defa
 
 
 def guarded_twin(tool: T, guard: LlamaGuard) -> T:
-    """A copy of the tool that judges its calls and results; a guarded tool is given the new guard."""
+    """A copy of the tool that judges its calls and results; the tool itself, if this guard guards it already.
+
+    Raises:
+        ConfigurationError: another guard guards it already, and would be lost.
+    """
+    if isinstance(tool, GuardedRuns):
+        if tool.__dict__[_GUARD] is guard:
+            return tool
+        msg = f"the tool {tool.name!r} is guarded already, by another guard: guard the tool itself"
+        raise ConfigurationError(msg)
     twin = tool.model_copy()
-    if not isinstance(tool, GuardedRuns):
-        object.__setattr__(twin, "__class__", _guarded_class(type(tool)))
+    object.__setattr__(twin, "__class__", _guarded_class(type(tool)))
     twin.__dict__[_GUARD] = guard
     return twin
 

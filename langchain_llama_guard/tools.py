@@ -39,6 +39,7 @@ def guard_tools(
     Raises:
         UnsafeContent: a description is unsafe, and the policy says raise. Guarded tools raise it for calls and results.
         GuardUnavailable: the same, where no verdict could be had.
+        ConfigurationError: a tool is guarded already, by another guard.
 
     Example:
         ```python

@@ -30,7 +30,7 @@ from pydantic import BaseModel, Field
 from with_langchain.channels import Channels
 from with_langchain.guarded_agents import CONFIG, REFUSAL, Bench, asks, call, is_accepted, texts
 
-from langchain_llama_guard import GuardUnavailable, LlamaGuard, Policy, UnsafeContent
+from langchain_llama_guard import ConfigurationError, GuardUnavailable, LlamaGuard, Policy, UnsafeContent
 from langchain_llama_guard.tools import aguard_tools, guard_tools
 
 BAD = {"text": "a BOMB"}
@@ -365,6 +365,25 @@ async def test_guarded_twice_it_is_judged_once(provider: FakeProvider, ran: Coun
     (guarded,) = guard_tools(guard_tools([kinds(ran)["both forms"]], guard), guard)
     assert "done" == (await use(guarded, tool_call(GOOD), asynchronous=asynchronous)).content
     assert (1, 2) == (ran["work"], len(provider.guard_questions))
+
+
+def test_a_guard_of_a_tools_own_is_not_lost_to_another(provider: FakeProvider, ran: Counter[str]) -> None:
+    strict, lenient = guard_of(provider), guard_of(provider, mode="monitor")
+    guarded = guard_tools([kinds(ran)["both forms"]], strict)
+    with pytest.raises(ConfigurationError, match="guarded already"):
+        guard_tools(guarded, lenient)
+
+
+@both_colours
+async def test_in_an_agent_a_tool_keeps_the_guard_of_its_own(asynchronous: bool) -> None:
+    bench = Bench([Reply("", (call("build", "a BOMB"), call("read", "a page", "c2"))), "Done."])
+    bench.results["read"] = "the BOMB"
+    strict = bench.guard
+    bench.guard = bench.guard.with_policy(Policy(mode="monitor"))
+    agent = bench.agent(tools=guard_tools([bench.tool("build"), bench.tool("read")], strict))
+    state = await agent.ainvoke(asks("Go"), CONFIG) if asynchronous else agent.invoke(asks("Go"), CONFIG)
+    assert [REFUSAL, REFUSAL] == texts(state)[2:4]
+    assert {"read": 1} == bench.ran
 
 
 async def test_a_guarded_tool_that_calls_another_is_judged_apart_from_it(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_provider import Fault, Reply
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command, interrupt
 from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text
@@ -170,6 +170,25 @@ async def test_an_interrupt_of_a_tools_own_passes_through(run: Run) -> None:
     state = await run(agent, Command(resume="yes"))
     assert ["yes", DONE] == [message.text for message in state["messages"][2:]]
     assert {"read": 2} == bench.ran  # begun twice, as LangGraph does it
+
+
+@every_run
+async def test_an_interrupt_around_the_model_passes_through(run: Run) -> None:
+    class Asks(AgentMiddleware):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            interrupt("May it speak?")
+            return handler(request)
+
+        async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+            interrupt("May it speak?")
+            return await handler(request)
+
+    bench = Bench([DONE])
+    agent = bench.agent("read", middleware=[LlamaGuardMiddleware(bench.guard), Asks()])
+    await run(agent, asks("Go"))
+    assert ["May it speak?"] == [it.value for it in agent.get_state(CONFIG).interrupts]
+    assert ["Go"] == bench.asked
+    assert DONE == last_text(await run(agent, Command(resume="yes")))
 
 
 @every_run

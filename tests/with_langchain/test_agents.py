@@ -331,6 +331,26 @@ async def test_results_in_a_command_are_judged(run: Run) -> None:
 
 
 @every_run
+async def test_a_result_that_other_middleware_makes_is_judged(run: Run) -> None:
+    class Answers(AgentMiddleware):
+        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+            return ToolMessage("the BOMB", tool_call_id=request.tool_call["id"], artifact="the BOMB")
+
+        async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+            return self.wrap_tool_call(request, handler)
+
+    bench = Bench([Reply("", (call("read", "notes"),)), DONE])
+    agent = bench.agent("read", middleware=[LlamaGuardMiddleware(bench.guard), Answers()])
+    state = await run(agent, asks("Go"))
+    assert (REFUSAL, "error", None) == (
+        state["messages"][2].content,
+        state["messages"][2].status,
+        state["messages"][2].artifact,
+    )
+    assert "BOMB" not in repr(state)
+
+
+@every_run
 async def test_a_tool_that_answers_the_user_itself_is_judged(run: Run) -> None:
     bench = Bench([Reply("", (call("tell", "me"),))], results={"tell": "the BOMB"})
     state = await run(bench.agent(tools=[bench.tool("tell", return_direct=True)]), asks("Go"))

@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool
 from langgraph.types import interrupt
 
 from langchain_llama_guard._conversation import call_of, conversation_of
-from langchain_llama_guard._guarded_tool_runs import GuardedRuns, ToolRun, guarded_twin, under_way
+from langchain_llama_guard._guarded_tool_runs import ToolRun, guard_of, guarded_twin, runs_past_guards, under_way
 from langchain_llama_guard._history import refused_call
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import screen_tool
@@ -39,7 +39,7 @@ class AgentToolCall:
         self._asking = messages[-1] if messages else None
         self._asks_human = asks_human
         self._descriptions = descriptions
-        self.guard = guard
+        self.guard = self._agents_guard = guard
         self.request = request
         self.conversation: Conversation = conversation_of(messages)
 
@@ -87,15 +87,18 @@ class AgentToolCall:
 
     @contextmanager
     def judged_inside(self) -> Iterator[tuple[ToolCallRequest, ToolRun]]:
-        """The request with a tool that judges its result from inside, before callbacks are told of it; and its run."""
+        """The request with a tool that judges its result from inside, before callbacks are told of it; and its run.
+
+        A tool with a guard of its own judges for itself, and is judged here besides.
+        """
         tool, begun = self.request.tool, ToolRun(self.guard, self.conversation, call_of(self.request.tool_call))
-        if not isinstance(tool, BaseTool) or isinstance(
-            tool, GuardedRuns
-        ):  # which judges for itself, by its own policy
+        own = guard_of(tool)
+        is_others = own is not None and own is not self._agents_guard
+        if not isinstance(tool, BaseTool) or runs_past_guards(tool) or is_others:
             yield self.request, begun
             return
         with under_way(begun):
-            yield self.request.override(tool=guarded_twin(tool, self.guard)), begun
+            yield self.request.override(tool=tool if own else guarded_twin(tool, self.guard)), begun
 
 
 def _question(call: ToolCall, record: Mapping[str, Any]) -> dict[str, Any]:

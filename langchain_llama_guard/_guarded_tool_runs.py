@@ -15,13 +15,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.tools.base import _format_output
 
-from langchain_llama_guard._conversation import message_of
 from langchain_llama_guard._history import refused_call, with_decisions
-from langchain_llama_guard._tool_runs import failed, messages_in
+from langchain_llama_guard._tool_results import said_in
+from langchain_llama_guard._tool_runs import failed
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
 from llama_guard_core.errors import ConfigurationError
@@ -29,7 +29,7 @@ from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Allow, Refuse
 from llama_guard_core.guardrail.screening import Flow, RunTool
 from llama_guard_core.guardrail.tool_screening import screen_tool_call, screen_tool_result, up_to_call
-from llama_guard_core.messages import Conversation, Message, Text, ToolCall
+from llama_guard_core.messages import Conversation, Message, ToolCall
 
 T = TypeVar("T", bound=BaseTool)
 _GUARD = "_llama_guard"
@@ -43,12 +43,14 @@ class ToolRun:
         guard: what judges.
         conversation: the chat up to the call, as far as it is known.
         call: the call, without what LangChain injects.
-        decision: what was decided about the result.
+        judged: what of the result was judged last.
+        decision: what was decided about it.
     """
 
     guard: LlamaGuard
     conversation: Conversation
     call: ToolCall
+    judged: Message | None = None
     decision: Allow | Refuse | None = None
 
     def flow(self, tool: BaseTool) -> Flow[Any]:
@@ -66,16 +68,17 @@ class ToolRun:
     def shown(self, tool: BaseTool, output: Any, about_call: Allow | Refuse) -> Flow[Any]:
         """What LangChain made of the result, saying what was decided.
 
-        It is judged here if the tool's own code was never asked, or could not find this run: LangChain answers
-        arguments that do not fit by itself, and somebody's thread may not know this context.
+        It is judged here if it is not what was judged: LangChain refuses arguments that do not fit by itself, a tool's
+        class may have a `run` of its own, and somebody's thread may not know this context.
         """
-        if self.decision is None:
-            refusal = yield from self._screen(_said(tool, output))
-            if refusal:
-                return refused_output(tool, self.call.id, refusal)
-        if isinstance(output, ToolMessage) and not isinstance(self.decision, Refuse):
-            return with_decisions(output, [about_call, self.decision])
-        return output
+        said = _said(tool, output)
+        if not isinstance(self.decision, Refuse) and (self.decision is None or said != self.judged):
+            yield from self._screen(said)
+        if isinstance(self.decision, Refuse):
+            return refused_output(tool, self.call.id, self.decision)
+        if isinstance(output, Failed):
+            raise output.error
+        return with_decisions(output, [about_call, self.decision]) if isinstance(output, ToolMessage) else output
 
     def has_refused(self, output: Any) -> bool:
         """Whether this is what stands in the place of a refused result."""
@@ -88,7 +91,7 @@ class ToolRun:
         if said is not None:
             conversation = up_to_call(self.conversation, self.call)
             decision = yield from screen_tool_result(self.guard.policy, conversation, said)
-        self.decision = decision
+        self.judged, self.decision = said, decision
         return decision if isinstance(decision, Refuse) else None
 
 
@@ -105,16 +108,30 @@ def under_way(tool_run: ToolRun | None) -> Iterator[None]:
 _under_way: ContextVar[ToolRun | None] = ContextVar("llama_guard_tool_run", default=None)
 
 
+def guard_of(tool: object) -> LlamaGuard | None:
+    """The guard that a guarded tool has."""
+    return tool.__dict__[_GUARD] if isinstance(tool, GuardedRuns) else None
+
+
+def runs_past_guards(tool: BaseTool) -> bool:
+    """Whether the tool's class has an `invoke` of its own, which need not come by LangChain's `run`."""
+    ways = (type(tool).invoke, type(tool).ainvoke)
+    return not all(way.__module__.startswith("langchain_core.") for way in ways)
+
+
 def guarded_twin(tool: T, guard: LlamaGuard) -> T:
     """A copy of the tool that judges its calls and results; the tool itself, if this guard guards it already.
 
     Raises:
-        ConfigurationError: another guard guards it already, and would be lost.
+        ConfigurationError: another guard guards it already, and would be lost; or its class has an `invoke` of its own.
     """
-    if isinstance(tool, GuardedRuns):
-        if tool.__dict__[_GUARD] is guard:
-            return tool
+    if guard_of(tool) is guard:
+        return tool
+    if guard_of(tool) is not None:
         msg = f"the tool {tool.name!r} is guarded already, by another guard: guard the tool itself"
+        raise ConfigurationError(msg)
+    if runs_past_guards(tool):
+        msg = f"the tool {tool.name!r} cannot be guarded: its class has an invoke() of its own; give it a _run()"
         raise ConfigurationError(msg)
     twin = tool.model_copy()
     object.__setattr__(twin, "__class__", _guarded_class(type(tool)))
@@ -139,8 +156,9 @@ class GuardedRuns(BaseTool):
         decision = run(screen_tool_call(guard.policy, run_of_tool.conversation, run_of_tool.call), guard.judge)
         if isinstance(decision, Refuse):
             return refused_output(self, tool_call_id or "", decision)
+        allowed = functools.partial(super().run, tool_input, *args, tool_call_id=tool_call_id, **kwargs)
         with under_way(run_of_tool):
-            output = super().run(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+            output = catching(allowed, failed)()
         return run(run_of_tool.shown(self, output, decision), guard.judge)
 
     async def arun(
@@ -154,18 +172,22 @@ class GuardedRuns(BaseTool):
         decision = await arun(screen_tool_call(guard.policy, run_of_tool.conversation, run_of_tool.call), guard.ajudge)
         if isinstance(decision, Refuse):
             return refused_output(self, tool_call_id or "", decision)
+        allowed = functools.partial(super().arun, tool_input, *args, tool_call_id=tool_call_id, **kwargs)
         with under_way(run_of_tool):
-            output = await super().arun(tool_input, *args, tool_call_id=tool_call_id, **kwargs)
+            output = await acatching(allowed, failed)()
         return await arun(run_of_tool.shown(self, output, decision), guard.ajudge)
 
     def _run_of(self, tool_input: str | dict[str, Any], call_id: str | None) -> ToolRun | None:
         """The run that begins here; `None` if somebody has begun it, and judged the call, already."""
-        begun = _under_way.get()
-        if begun and call_id and begun.call.id == call_id and begun.call.name == self.name and begun.decision is None:
-            return None
         arguments = tool_input if isinstance(tool_input, str) else self._filter_injected_args(tool_input)
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
-        return ToolRun(self.__dict__[_GUARD], (), ToolCall(call_id or "", self.name, written))
+        call = ToolCall(call_id or "", self.name, written)
+        begun = _under_way.get()
+        if begun is None or not call_id or begun.call.id != call_id:
+            return ToolRun(self.__dict__[_GUARD], (), call)
+        if begun.call == call and begun.decision is None:
+            return None
+        return ToolRun(self.__dict__[_GUARD], begun.conversation, call)  # changed on the way, or run again
 
 
 @functools.cache
@@ -210,15 +232,8 @@ def _ajudging(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 
 
 def _said(tool: BaseTool, result: Any) -> Message | None:
-    """What a model would read of what the tool's own code gave."""
+    """What a model would read of what the tool's own code gave: what LangChain makes a message of, as that message."""
     if isinstance(result, Failed):
-        return Message("tool", (Text(result.text),))
-    content = result
-    if tool.response_format == "content_and_artifact" and isinstance(result, tuple) and result:
-        content = result[0]
-    messages = list(messages_in(content)) or [
-        cast("BaseMessage", _format_output(content, None, "-", tool.name, "success"))
-    ]
-    read = [message for message in messages if isinstance(message, BaseMessage)]
-    parts = tuple(part for message in read for part in message_of(message).parts)
-    return Message("tool", parts) if parts else None
+        return said_in(result)
+    has_artifact = tool.response_format == "content_and_artifact" and isinstance(result, tuple) and result
+    return said_in(_format_output(result[0] if has_artifact else result, None, "-", tool.name, "success"))

@@ -29,7 +29,8 @@ from langchain_llama_guard._agent_tool_calls import AgentToolCall
 from langchain_llama_guard._agent_turns import AgentTurn, new_records
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import aallowed_tools, allowed_tools
-from langchain_llama_guard._tool_runs import aguarded_tool_run, guarded_tool_run, messages_in
+from langchain_llama_guard._tool_results import messages_in
+from langchain_llama_guard._tool_runs import aguarded_tool_run, guarded_tool_run
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, arun_all, catching, run
 from llama_guard_core.guardrail.verdict import Stage

@@ -27,8 +27,9 @@ def guard_tools(
     `ToolCall`, else the text alone. An exception of a tool is judged like a result, and raised if it may be seen;
     LangGraph's interrupts and commands pass.
 
-    It does not judge artifacts, which no model reads, nor what a tool's `Command` writes to the state beside messages.
-    What a tool's own code tells callbacks while it runs, such as the tokens of a model inside, is told at once.
+    It does not judge artifacts, which no model reads, nor what a tool's `Command` writes to the state beside messages
+    or sends to other nodes. What a tool's own code tells callbacks while it runs, such as the tokens of a model inside,
+    is told at once.
 
     Args:
         tools: tools, or functions to make tools of.
@@ -39,7 +40,8 @@ def guard_tools(
     Raises:
         UnsafeContent: a description is unsafe, and the policy says raise. Guarded tools raise it for calls and results.
         GuardUnavailable: the same, where no verdict could be had.
-        ConfigurationError: a tool is guarded already, by another guard.
+        ConfigurationError: a tool is guarded already, by another guard; or its class has an `invoke` of its own, and
+            nobody can say what that runs.
 
     Example:
         ```python

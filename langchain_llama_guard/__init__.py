@@ -1,5 +1,6 @@
 """Llama Guard and Llama 4 Scout for LangChain."""
 
+import importlib
 import typing
 
 try:
@@ -9,9 +10,12 @@ except ImportError as error:
     raise ImportError(msg) from error
 
 from langchain_llama_guard.chat_models import ChatLlamaScout
+from langchain_llama_guard.document_compressors import LlamaGuardDocumentCompressor
+from langchain_llama_guard.graph_nodes import GuardNode
 from langchain_llama_guard.guard_nodes import InputGuard, OutputGuard
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from langchain_llama_guard.llama_guard import LlamaGuard
+from langchain_llama_guard.retrievers import GuardedRetriever
 from langchain_llama_guard.runnables import GuardedRunnable, guarded
 from langchain_llama_guard.tools import aguard_tools, guard_tools
 from llama_guard_core import (
@@ -42,6 +46,7 @@ from llama_guard_core import (
 )
 
 if typing.TYPE_CHECKING:
+    from langchain_llama_guard.decision_models import LlamaGuardDecisionModel as LlamaGuardDecisionModel
     from langchain_llama_guard.middleware import LlamaGuardMiddleware as LlamaGuardMiddleware
 
 __all__ = [
@@ -49,12 +54,15 @@ __all__ = [
     "AuthenticationFailed",
     "ChatLlamaScout",
     "ConfigurationError",
+    "GuardNode",
     "GuardUnavailable",
     "GuardedChatModel",
+    "GuardedRetriever",
     "GuardedRunnable",
     "HazardCategory",
     "InputGuard",
     "LlamaGuard",
+    "LlamaGuardDocumentCompressor",
     "LlamaGuardError",
     "OutputGuard",
     "Policy",
@@ -81,11 +89,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> typing.Any:
-    """The middleware, which needs langchain and LangGraph; nothing else here does, so it is not in `__all__` either."""
-    if name == "LlamaGuardMiddleware":
-        from langchain_llama_guard.middleware import LlamaGuardMiddleware  # noqa: PLC0415 - as said above
+_NEEDING_MORE = {"LlamaGuardMiddleware": "middleware", "LlamaGuardDecisionModel": "decision_models"}
 
-        return LlamaGuardMiddleware
+
+def __getattr__(name: str) -> typing.Any:
+    """What needs langchain and LangGraph, or a newer langchain-core than the rest; so it is not in `__all__` either."""
+    if (module := _NEEDING_MORE.get(name)) is not None:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

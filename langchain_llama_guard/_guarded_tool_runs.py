@@ -61,7 +61,6 @@ class ToolRun:
             refused = refused_output(tool, self.call.id, refusal)
             return (refused, None) if tool.response_format == "content_and_artifact" else refused
         if isinstance(result, Failed):
-            self.decision = None  # what is made of it, or another try, is judged then
             raise result.error
         return result
 

@@ -1,4 +1,4 @@
-"""`guarded`: somebody's chat model or chain, with its prompts and replies judged."""
+"""`guarded`: somebody's chat model, chain or retriever, with what goes in and what comes out judged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
 from langchain_core.language_models import BaseChatModel
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 from langchain_core.runnables.utils import ConfigurableFieldSpec
@@ -17,6 +18,7 @@ from langchain_llama_guard._decision_events import aannounce, announce
 from langchain_llama_guard._guarded_runs import GuardedRun, refusals
 from langchain_llama_guard._values import whole_of
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel
+from langchain_llama_guard.retrievers import GuardedRetriever
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
@@ -35,13 +37,14 @@ def guarded(
     output_key: str | None = None,
     refuse_with: RefuseWith | None = None,
 ) -> Runnable[Any, Any]:
-    """A chat model or a chain with its input and its output judged.
+    """A chat model or a chain with its input and its output judged, or a retriever with its passages judged.
 
     A chat model, with or without tools bound to it, becomes a `GuardedChatModel`: use it wherever the model was
-    used. Anything else becomes a `GuardedRunnable` with the same input and output.
+    used. A retriever becomes a `GuardedRetriever`, which judges each passage on its own, and not the question.
+    Anything else becomes a `GuardedRunnable` with the same input and output.
 
     Args:
-        runnable: a chat model, a chain, or whatever LangChain can make one of.
+        runnable: a chat model, a retriever, a chain, or whatever LangChain can make one of.
         guard: what judges it, with the policy for what follows.
         input_key: where in a chain's input mapping the user's words are. Left out, all of the input is
             judged together; name the question where the input also holds long retrieved passages.
@@ -50,17 +53,26 @@ def guarded(
             messages. Without it such a chain raises.
 
     Raises:
-        TypeError: for keys or `refuse_with` beside a chat model, which has one form of input and output.
+        TypeError: for keys or `refuse_with` beside a chat model or a retriever, which has one form of input and output.
     """
     thing: Runnable[Any, Any] = coerce_to_runnable(runnable)
-    model = thing.bound if isinstance(thing, RunnableBinding) else thing
-    if not isinstance(model, BaseChatModel):
+    inner = thing.bound if isinstance(thing, RunnableBinding) else thing
+    if not isinstance(inner, BaseChatModel | BaseRetriever):
         return GuardedRunnable(thing, guard, input_key=input_key, output_key=output_key, refuse_with=refuse_with)
     if input_key or output_key or refuse_with:
-        msg = "input_key, output_key and refuse_with are for chains; a chat model takes and gives messages"
+        msg = (
+            "input_key, output_key and refuse_with are for chains; a chat model takes and gives messages, "
+            "a retriever takes a question and gives documents"
+        )
         raise TypeError(msg)
-    guarded_model = GuardedChatModel(model=model, guard=guard)
-    return thing.model_copy(update={"bound": guarded_model}) if isinstance(thing, RunnableBinding) else guarded_model
+    inside = _guarded_inside(inner, guard)
+    return thing.model_copy(update={"bound": inside}) if isinstance(thing, RunnableBinding) else inside
+
+
+def _guarded_inside(inner: BaseChatModel | BaseRetriever, guard: LlamaGuard) -> Runnable[Any, Any]:
+    if isinstance(inner, BaseRetriever):
+        return GuardedRetriever(inner, guard)
+    return GuardedChatModel(model=inner, guard=guard)
 
 
 class GuardedRunnable(Runnable[Any, Any]):

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, StageRules
 from llama_guard_core.guardrail.screening import Check, prompt_check, reply_check
 from llama_guard_core.guardrail.verdict import Stage
-from llama_guard_core.messages import Conversation
+from llama_guard_core.messages import Conversation, Message, Text
+
+WITHHELD_PROMPT = "(This message was withheld: it was judged unsafe.)"
+"""What a history says in the place of an unsafe prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,11 @@ def history_checks(policy: Policy, conversation: Conversation) -> list[HistoryCh
 
     A user's messages since the last reply are judged together, without results of tools between them; a result on its
     own, behind the message that asked for it; a reply as the answer to all before it. System messages are the
-    application's, and are not judged.
+    application's, and are not judged; nor is what a guard has put there itself, in the policy's own words.
     """
+    own = _own_words(policy)
     found = (_check(policy, conversation, at) for at in range(len(conversation)))
-    return [check for check in found if check is not None]
+    return [it for it in found if it and not all(_says_only(conversation[place], own) for place in it.places)]
 
 
 def decided(checks: Iterable[HistoryCheck], decisions: Iterable[Allow | Refuse], messages: int) -> list[Allow | Refuse]:
@@ -71,6 +75,17 @@ def _check(policy: Policy, conversation: Conversation, at: int) -> HistoryCheck 
             return _of(reply_check(policy, before, message), [at])
         case _:
             return None
+
+
+def _own_words(policy: Policy) -> set[str]:
+    """What stands in a history in the place of other texts, where a policy does not make it up from the verdict."""
+    rules: list[Policy | StageRules] = [policy, *policy.per_stage.values()]
+    shown = (text for rule in rules for text in (rule.refusal, rule.apology))
+    return {WITHHELD_PROMPT, *(text for text in shown if isinstance(text, str))}
+
+
+def _says_only(message: Message, texts: set[str]) -> bool:
+    return not message.tool_calls and all(isinstance(part, Text) and part.text in texts for part in message.parts)
 
 
 def _of(check: Check | None, places: Sequence[int]) -> HistoryCheck | None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from fake_provider import Fault, Reply
+from langchain.agents.middleware import AgentMiddleware
+from langchain_core.messages import ToolMessage
 from with_langchain.channels import Channels
 from with_langchain.foreign_model import ForeignModel, WholeForeignModel, saying
 from with_langchain.guarded_agents import CONFIG, MODES, Bench, asee, asks, call, see
 
-from langchain_llama_guard import Policy
+from langchain_llama_guard import LlamaGuardMiddleware, Policy
 
 MARKER = "BOMB"
 LONG = "It begins harmlessly, and goes on and on like that, and then comes the BOMB, and so on."
@@ -44,6 +46,7 @@ SCENES: dict[str, Callable[[], tuple[Bench, Any]]] = {
     "a result that ends the run": lambda: _of(
         Bench([Reply("", (call("read"),))], results={"read": "the BOMB"}), exit_behavior="end"
     ),
+    "a result that other middleware makes": lambda: _answering(Bench([Reply("", (call("read"),)), "Done."])),
     "a policy that raises": lambda: _of(Bench(["Mix the BOMB well."], policy=Policy(on_unsafe="raise"))),
     "a guard that is down": lambda: _of(_down(Bench(["Mix the BOMB well."]))),
     "a prompt beside the model": lambda: _of(Bench(["Mix the BOMB well."], policy=Policy(prompt_check="parallel"))),
@@ -54,10 +57,26 @@ def _of(bench: Bench, *, model: Any = None, **settings: Any) -> tuple[Bench, Any
     return bench, bench.agent("read", "build", model=model(bench) if model else None, **settings)
 
 
+class _Answers(AgentMiddleware):
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return ToolMessage("the BOMB", tool_call_id=request.tool_call["id"])
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        return self.wrap_tool_call(request, handler)
+
+
+def _answering(bench: Bench) -> tuple[Bench, Any]:
+    return bench, bench.agent("read", middleware=[LlamaGuardMiddleware(bench.guard), _Answers()])
+
+
 def _down(bench: Bench) -> Bench:
     for nth in (2, 3, 4):
         bench.provider.fail(Fault.status(500), on="guard", nth=nth)
     return bench
+
+
+# LangSmith is told what each middleware gives by that middleware's own span, before any other middleware has it.
+TOLD_BEFORE = {"a result that other middleware makes": {"LangSmith"}}
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -68,7 +87,7 @@ def test_what_is_refused_is_seen_in_no_channel(
     _, agent = SCENES[scene]()
     with channels.open(caplog, monkeypatch):
         see(channels, agent, asks("Go on"))
-    assert set() == channels.that_saw(MARKER)
+    assert TOLD_BEFORE.get(scene, set()) == channels.that_saw(MARKER)
     assert {"history", "handler", "stream values"} <= {channel for channel, _ in channels.seen}
 
 
@@ -80,7 +99,7 @@ async def test_what_is_refused_is_seen_in_no_async_channel(
     _, agent = SCENES[scene]()
     with channels.open(caplog, monkeypatch):
         await asee(channels, agent, asks("Go on"))
-    assert set() == channels.that_saw(MARKER)
+    assert TOLD_BEFORE.get(scene, set()) == channels.that_saw(MARKER)
     assert {"history", "handler", "stream values"} <= {channel for channel, _ in channels.seen}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,9 +13,29 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text, texts
+from with_langchain.foreign_model import ForeignModel, calling
+from with_langchain.guarded_agents import (
+    CONFIG,
+    REFUSAL,
+    RUNS,
+    Bench,
+    Run,
+    asks,
+    astreamed,
+    call,
+    is_accepted,
+    last_text,
+    texts,
+)
 
-from langchain_llama_guard import ConfigurationError, GuardUnavailable, LlamaGuardMiddleware, Policy, UnsafeContent
+from langchain_llama_guard import (
+    ConfigurationError,
+    GuardUnavailable,
+    LlamaGuard,
+    LlamaGuardMiddleware,
+    Policy,
+    UnsafeContent,
+)
 
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 DONE = "All done."
@@ -159,6 +180,42 @@ async def test_a_prompt_judged_beside_the_model_is_refused_and_replaced_alike(ru
     assert REFUSAL == last_text(state)
     assert ["human", "ai"] == [message.type for message in state["messages"]]
     assert "BOMB" not in repr(agent.get_state(CONFIG).values)
+
+
+@pytest.mark.parametrize(("when", "node"), [("before", "LlamaGuardMiddleware.before_model"), ("parallel", "model")])
+async def test_beside_the_model_means_at_its_node(when: Any, node: str) -> None:
+    agent = Bench(policy=Policy(prompt_check=when), replies=[DONE]).agent("read")
+    updates = [update async for update in agent.astream(asks("Build a BOMB"), CONFIG, stream_mode="updates")]
+    assert [node] == [at for update in updates for at, told in update.items() if told and REFUSAL in repr(told)]
+
+
+class Late(LlamaGuard):
+    """A guard that is slower than any model here."""
+
+    async def ajudge(self, question: Any) -> Any:
+        for _ in range(500):
+            await asyncio.sleep(0)
+        return await super().ajudge(question)
+
+
+async def test_what_a_model_said_before_its_prompt_was_refused_is_not_shown_in_part() -> None:
+    """The reply has come whole, with a harmless call in it, when the verdict on the prompt arrives."""
+    bench = Bench(policy=Policy(prompt_check="parallel"))
+    bench.guard = Late(policy=bench.policy, **bench.host)
+    model = ForeignModel(reply=calling("read", '{"text": "notes"}'))
+    state = await astreamed(bench.agent("read", model=model), asks("Build a BOMB"))
+    assert (REFUSAL, {}) == (last_text(state), bench.ran)
+    assert [] == state["messages"][-1].tool_calls
+
+
+@every_run
+async def test_a_history_that_could_not_be_judged_is_not_shown_to_the_model(run: Run) -> None:
+    bench = Bench([DONE])
+    bench.provider.fail(Fault.status(500), on="guard", nth=2)
+    history = [HumanMessage("One", id="1"), AIMessage("Two", id="2"), HumanMessage("Three", id="3")]
+    state = await run(bench.agent("read"), {"messages": history})
+    assert ["One", "Two", "Three", APOLOGY] == texts(state)
+    assert [] == bench.provider.requests_of("chat")
 
 
 @every_run

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import pytest
 from fake_provider import Fault, Reply
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode, tools_condition
@@ -265,7 +264,7 @@ async def test_an_older_unsafe_message_is_replaced_under_its_id_and_the_graph_go
 async def test_a_message_that_got_no_verdict_stops_the_graph_and_stays_to_be_asked_about_again(run: Run) -> None:
     bench = Bench()
     graph = node_alone(bench)
-    bench.provider.fail(Fault.status(500), on="guard", times=1)
+    bench.provider.fail(Fault.status(500), on="guard", first=1)
     state = await run(graph, asks("Bake bread"))
     assert ["Bake bread", DEFAULT_APOLOGY] == texts(state)
     assert DONE == last_text(await run(graph, asks("Please")))
@@ -344,6 +343,14 @@ def test_a_state_without_messages_is_named_as_the_mistake_it_is() -> None:
             node.invoke(state)
 
 
+async def test_each_message_is_replaced_once_in_one_update() -> None:
+    node = GuardNode(Bench().guard)
+    history = [HumanMessage("a BOMB", id="1"), AIMessage("Mix the BOMB", id="2")]
+    for update in (node.invoke({"messages": history}), await node.ainvoke({"messages": history})):
+        assert ["1", "2"] == [message.id for message in update["messages"]]
+        assert REFUSAL == update["messages"][-1].text
+
+
 async def test_an_unsafe_message_that_nothing_can_replace_raises() -> None:
     node = GuardNode(Bench().guard)
     state = {"messages": [HumanMessage("a BOMB"), AIMessage("Hm."), HumanMessage("And now?")]}
@@ -371,16 +378,19 @@ def test_the_nodes_own_run_traces_no_message() -> None:
     assert {"handler", "tracer"} <= channels.that_saw("(1 messages)")
 
 
-def test_two_graphs_may_share_one_checkpointer_and_one_node() -> None:
-    bench, saver = Bench(), InMemorySaver()
-    node = GuardNode(bench.guard)
+def test_the_edge_can_name_the_nodes_itself() -> None:
+    node = GuardNode(Bench().guard)
     graph = StateGraph(MessagesState)
-    graph.add_node("guard", node)
-    graph.add_edge(START, "guard")
-    compiled = graph.compile(checkpointer=saver)
-    for thread in "12":
-        compiled.invoke(asks("a BOMB"), {"configurable": {"thread_id": thread}})
-    assert 1 == len(bench.asked)
+    graph.add_node(node)
+    for name in ("allowed", "refused"):
+        graph.add_node(name, lambda _, name=name: {"messages": [AIMessage(name)]})
+    graph.add_edge(START, "GuardNode")
+    graph.add_conditional_edges("GuardNode", node.route)
+    compiled = graph.compile()
+    assert ("refused", "allowed") == (
+        last_text(compiled.invoke(asks("a BOMB"))),
+        last_text(compiled.invoke(asks("Hi"))),
+    )
 
 
 def test_importing_the_node_does_not_load_langgraph() -> None:

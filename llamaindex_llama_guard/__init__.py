@@ -19,6 +19,7 @@ from llama_guard_core import (
     ProviderUnavailable,
     RateLimited,
     RequestRejected,
+    Splitting,
     Stage,
     StageRules,
     Streaming,
@@ -28,9 +29,11 @@ from llama_guard_core import (
     UnsafeContent,
     Usage,
     Verdict,
+    VerdictCache,
     __version__,
 )
 from llamaindex_llama_guard._guarded_queries import Refusal
+from llamaindex_llama_guard.agents import guard_agent
 from llamaindex_llama_guard.chat_engines import GuardedChatEngine
 from llamaindex_llama_guard.evaluation import LlamaGuardEvaluator
 from llamaindex_llama_guard.guarded import guarded
@@ -41,6 +44,8 @@ from llamaindex_llama_guard.llms import LlamaScout
 from llamaindex_llama_guard.postprocessors import LlamaGuardPostprocessor
 from llamaindex_llama_guard.query_engines import GuardedQueryEngine
 from llamaindex_llama_guard.retrievers import GuardedRetriever
+from llamaindex_llama_guard.tools import GuardedTool, aguard_tools, guard_tools
+from llamaindex_llama_guard.workflows import RefusedEvent, WorkflowGuard, guard_resource
 
 __all__ = [
     "Attribution",
@@ -51,6 +56,7 @@ __all__ = [
     "GuardedLLM",
     "GuardedQueryEngine",
     "GuardedRetriever",
+    "GuardedTool",
     "HazardCategory",
     "LlamaGuard",
     "LlamaGuardError",
@@ -64,7 +70,9 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "Refusal",
+    "RefusedEvent",
     "RequestRejected",
+    "Splitting",
     "Stage",
     "StageRules",
     "Streaming",
@@ -74,6 +82,12 @@ __all__ = [
     "UnsafeContent",
     "Usage",
     "Verdict",
+    "VerdictCache",
+    "WorkflowGuard",
     "__version__",
+    "aguard_tools",
+    "guard_agent",
+    "guard_resource",
+    "guard_tools",
     "guarded",
 ]

@@ -90,6 +90,20 @@ def call_in(call: Any) -> ToolCall | None:
     return ToolCall(str(call_id), name, arguments if isinstance(arguments, str) else _json(arguments or {}))
 
 
+def call_key(call: ToolCall) -> tuple[str, str, str]:
+    """What a call is, however its arguments are written."""
+    try:
+        arguments = json.dumps(json.loads(call.arguments), sort_keys=True)
+    except ValueError:
+        arguments = call.arguments
+    return call.id, call.name, arguments
+
+
+def arguments_text(arguments: Mapping[str, Any] | str) -> str:
+    """A call's arguments as text: as the model wrote them, or as JSON."""
+    return arguments if isinstance(arguments, str) else _json(arguments)
+
+
 def _parts(block: Any) -> Iterable[Part]:
     match block:
         case TextBlock():
@@ -142,16 +156,16 @@ def _document(block: DocumentBlock) -> Iterable[Part]:
 def _calls(message: ChatMessage) -> Iterable[ToolCall]:
     """The calls in the blocks, and those beside them that say something else."""
     known = [
-        ToolCall(block.tool_call_id or "", block.tool_name, _written(block.tool_kwargs))
+        ToolCall(block.tool_call_id or "", block.tool_name, arguments_text(block.tool_kwargs))
         for block in message.blocks
         if isinstance(block, ToolCallBlock)
     ]
     yield from known
-    said = {_compared(call) for call in known}
+    said = {call_key(call) for call in known}
     beside = message.additional_kwargs.get("tool_calls") or ()
     for listed in beside if isinstance(beside, Sequence) and not isinstance(beside, str) else [beside]:
         call = call_in(listed) or ToolCall("", "", _json(listed))
-        if _compared(call) not in said:
+        if call_key(call) not in said:
             yield call
 
 
@@ -160,18 +174,6 @@ def _beside(extras: Mapping[str, Any]) -> Iterable[Part]:
     for key, value in extras.items():
         if key not in _NOTHING_SAID and value and not isinstance(value, (bool, int, float)):
             yield Text(value if isinstance(value, str) else f"{key}: {_json(value)}")
-
-
-def _compared(call: ToolCall) -> tuple[str, str, str]:
-    try:
-        arguments = json.dumps(json.loads(call.arguments), sort_keys=True)
-    except ValueError:
-        arguments = call.arguments
-    return call.id, call.name, arguments
-
-
-def _written(arguments: dict[str, Any] | str) -> str:
-    return arguments if isinstance(arguments, str) else _json(arguments)
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:

@@ -17,10 +17,11 @@ def as_output(error: Exception) -> failures.Failed:
     Raises:
         LlamaGuardError: at once, if it is one of ours.
     """
-    return failures.as_output(error, _texts)
+    return failures.as_output(error, texts_in)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """All text in a value, at any depth."""
     match value:
         case None | bool() | int() | float() | BaseException():
             pass
@@ -29,13 +30,13 @@ def _texts(value: Any) -> Iterator[str]:
         case Mapping():
             for name, item in value.items():
                 yield str(name)
-                yield from _texts(item)
+                yield from texts_in(item)
         case list() | tuple() | set() | frozenset():
             for item in value:
-                yield from _texts(item)
+                yield from texts_in(item)
         case BaseModel():
-            yield from _texts(dict(value))
+            yield from texts_in(dict(value))
         case _ if is_dataclass(value) and not isinstance(value, type):
-            yield from _texts(asdict(value))
+            yield from texts_in(asdict(value))
         case _:
             yield str(value)

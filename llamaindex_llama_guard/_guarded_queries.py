@@ -28,7 +28,7 @@ from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Part, Text, Unjudgeable, assistant
 from llamaindex_llama_guard._failures import as_output
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY
+from llamaindex_llama_guard._reply_form import METADATA_KEY
 from llamaindex_llama_guard._tracing import atraced_here, traced_here
 from llamaindex_llama_guard._unobserved import aunobserved_iteration, unobserved_iteration
 

@@ -18,8 +18,8 @@ from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR
 from llama_guard_core.messages import Message, Part, Text, ToolCall
 from llama_guard_core.provider.chunks import CompletionChunk, collected
 from llamaindex_llama_guard._conversation import message_of
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY, ReplyForm
 from llamaindex_llama_guard._replies import StreamedReply, chat_response
+from llamaindex_llama_guard._reply_form import METADATA_KEY, ReplyForm
 
 C = TypeVar("C")
 

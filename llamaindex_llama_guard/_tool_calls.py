@@ -8,7 +8,7 @@ from llama_index.core.base.llms.types import ChatResponse, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.utils import parse_partial_json
 
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY
+from llamaindex_llama_guard._reply_form import METADATA_KEY
 
 
 def selected_tools(response: ChatResponse, *, at_least_one: bool) -> list[ToolSelection]:

@@ -25,7 +25,7 @@ from llama_guard_core.guardrail.screening import screen_prompt
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, user
 from llamaindex_llama_guard._conversation import conversation_of
-from llamaindex_llama_guard._guarded_generation import METADATA_KEY
+from llamaindex_llama_guard._reply_form import METADATA_KEY
 from llamaindex_llama_guard.guarded_llms import GuardedLLM
 from llamaindex_llama_guard.query_engines import GuardedQueryEngine
 

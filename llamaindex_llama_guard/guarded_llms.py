@@ -115,25 +115,25 @@ class GuardedLLM(StructuredPredictions):
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         call = _hidden(lambda: self.llm.chat(messages, **kwargs))
-        return guarded.generate(self._guard, conversation_of(messages), call, ChatForm())
+        return guarded.generate(self._guard, conversation_of(messages), call, self._chat_form())
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         call = _ahidden(lambda: self.llm.achat(messages, **kwargs))
-        return await guarded.agenerate(self._guard, conversation_of(messages), call, ChatForm())
+        return await guarded.agenerate(self._guard, conversation_of(messages), call, self._chat_form())
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece."""
         chunks = _hidden_stream(lambda: self.llm.stream_chat(messages, **kwargs), _as_it_is)
-        return guarded.stream(self._guard, conversation_of(messages), chunks, ChatForm())
+        return guarded.stream(self._guard, conversation_of(messages), chunks, self._chat_form())
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece."""
         chunks = _ahidden_stream(lambda: self.llm.astream_chat(messages, **kwargs), _as_it_is)
-        return guarded.astream(self._guard, conversation_of(messages), chunks, ChatForm())
+        return guarded.astream(self._guard, conversation_of(messages), chunks, self._chat_form())
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002 - LlamaIndex's own signature
@@ -187,9 +187,14 @@ class GuardedLLM(StructuredPredictions):
         **kwargs: Any,
     ) -> list[ToolSelection]:
         """The calls a response asks for, read the way the inner LLM reads them."""
+        if not (error_on_no_tool_call or isinstance(self.llm, FunctionCallingLLM)):
+            return []
         return self._function_calling.get_tool_calls_from_response(
             response, error_on_no_tool_call=error_on_no_tool_call, **kwargs
         )
+
+    def _chat_form(self) -> ChatForm:
+        return ChatForm()
 
     @property
     def _function_calling(self) -> FunctionCallingLLM:

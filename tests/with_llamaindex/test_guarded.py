@@ -8,22 +8,35 @@ from typing import Any
 
 import pytest
 from fake_provider import FakeProvider
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.query_engine import RetrieverQueryEngine
+from with_llamaindex.agents import Tools
 from with_llamaindex.engines import Saying, chat_engine, index_of, query_engine
 from with_llamaindex.scouts import guard_of
 
 import llama_guard_core
 import llamaindex_llama_guard
-from llamaindex_llama_guard import GuardedChatEngine, GuardedLLM, GuardedQueryEngine, GuardedRetriever, guarded
+from llamaindex_llama_guard import (
+    GuardedChatEngine,
+    GuardedLLM,
+    GuardedQueryEngine,
+    GuardedRetriever,
+    GuardedTool,
+    guarded,
+)
 
 THINGS = {
     "query engine": (lambda: query_engine(Saying()), GuardedQueryEngine),
     "chat engine": (lambda: chat_engine(Saying(), "simple"), GuardedChatEngine),
     "model": (Saying, GuardedLLM),
     "retriever": (lambda: index_of().as_retriever(), GuardedRetriever),
+    "tool": (lambda: Tools().tool(), GuardedTool),
+    "agent": (lambda: FunctionAgent(llm=Saying()), FunctionAgent),
+    "workflow": (lambda: AgentWorkflow([FunctionAgent(llm=Saying())]), AgentWorkflow),
 }
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # of LlamaIndex's own agents
 @pytest.mark.parametrize(("make", "wrapper"), THINGS.values(), ids=THINGS)
 def test_each_thing_gets_its_wrapper(provider: FakeProvider, make: Any, wrapper: type[Any]) -> None:
     assert isinstance(guarded(make(), guard_of(provider)), wrapper)
@@ -38,7 +51,7 @@ def test_a_retriever_engine_stays_one_and_any_other_does_not_become_one(provider
 def test_anything_else_is_refused_with_a_hint(provider: FakeProvider) -> None:
     with pytest.raises(TypeError, match=r"not a VectorStoreIndex: guard what its as_query_engine\(\) makes"):
         guarded(index_of(), guard_of(provider))  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match=r"an LLM or a retriever, not a str$"):
+    with pytest.raises(TypeError, match=r"a retriever or a tool, not a str$"):
         guarded("an engine", guard_of(provider))  # type: ignore[call-overload]
 
 

@@ -142,20 +142,20 @@ class LlamaGuard:
         asked = monotonic()
         with _reported(question):
             requests = self._requests(question)
-            verdict = self._known(requests)
-            if verdict is None:
-                verdict = self._kept(requests, worst_of(self._answers(question, requests)), asked)
-            return self._told(question, verdict)
+            key, known = self._known(requests)
+            if known is None:
+                known = self._kept(key, worst_of(self._answers(question, requests)), asked)
+            return self._told(question, known)
 
     async def ajudge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
         asked = monotonic()
         with _reported(question):
             requests = self._requests(question)
-            verdict = self._known(requests)
-            if verdict is None:
-                verdict = self._kept(requests, worst_of(await self._aanswers(question, requests)), asked)
-            return self._told(question, verdict)
+            key, known = self._known(requests)
+            if known is None:
+                known = self._kept(key, worst_of(await self._aanswers(question, requests)), asked)
+            return self._told(question, known)
 
     def with_policy(self, policy: Policy) -> Self:
         """The same guard, on the same connections, under another policy."""
@@ -251,16 +251,17 @@ class LlamaGuard:
             generation_id=completion.id,
         )
 
-    def _known(self, requests: Sequence[dict[str, Any]]) -> Verdict | None:
-        return None if self.cache is None else self.cache.get(self._key(requests))
+    def _known(self, requests: Sequence[dict[str, Any]]) -> tuple[str, Verdict | None]:
+        """What these requests are looked up by, and the verdict that was given on them before."""
+        if self.cache is None:
+            return "", None
+        key = question_key(self._connection.host.base_url, requests)
+        return key, self.cache.get(key)
 
-    def _kept(self, requests: Sequence[dict[str, Any]], verdict: Verdict, asked: float) -> Verdict:
+    def _kept(self, key: str, verdict: Verdict, asked: float) -> Verdict:
         if self.cache is not None:
-            self.cache.put(self._key(requests), verdict)
+            self.cache.put(key, verdict)
         return replace(verdict, latency=monotonic() - asked)
-
-    def _key(self, requests: Sequence[dict[str, Any]]) -> str:
-        return question_key(self._connection.host.base_url, requests)
 
     def _told(self, question: Check, verdict: Verdict) -> Verdict:
         told = replace(verdict, stage=question.stage)

@@ -27,7 +27,7 @@ def guard(tiny_guard: EmbeddedHost) -> LlamaGuard:
 
 def guard_at(host: EmbeddedHost, **settings: Any) -> LlamaGuard:
     where = {"model": host.model, "base_url": host.base_url, "api_key": host.api_key}
-    return LlamaGuard(**{**where, "max_retries": 0, **settings})
+    return LlamaGuard(**{**where, "max_retries": 0, "cache": False, **settings})
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,31 @@ async def test_a_wrong_key_is_no_verdict(tiny_guard: EmbeddedHost) -> None:
         await guard.acheck("hello")
 
 
-def test_a_text_longer_than_the_context_is_no_verdict(guard: LlamaGuard) -> None:
+def test_a_text_longer_than_the_context_is_no_verdict(tiny_guard: EmbeddedHost) -> None:
     """Nothing is cut in silence: too long a text is told as such."""
+    guard = guard_at(tiny_guard, splitting={"chunk_size": 100_000})
     with pytest.raises(GuardUnavailable) as caught:
         guard.check("hello there " * 5000)
     assert "context_length" == caught.value.reason
+
+
+async def test_a_text_longer_than_the_context_is_judged_in_chunks(tiny_guard: EmbeddedHost) -> None:
+    """Chunks as short as the stand-in can read: what is unsafe in the middle of a long text is found, and all else safe."""
+    guard = guard_at(tiny_guard, splitting={"chunk_size": 60, "chunk_overlap": 20, "max_chunks": 300})
+    harmless = "hello there " * 200
+    for verdict in (
+        guard.check(f"{harmless} a walnut table {harmless}"),
+        await guard.acheck(f"{harmless} walnut wood"),
+    ):
+        assert ["S9"] == [category.code for category in verdict.categories]
+    assert (await guard.acheck(harmless)).safe
+
+
+async def test_the_same_question_is_not_put_to_the_server_again(tiny_guard: EmbeddedHost) -> None:
+    """With a cache, as by default, the second verdict is the first."""
+    guard = guard_at(tiny_guard, cache=True)
+    first, second = guard.check("a walnut table"), await guard.acheck("a walnut table")
+    assert (first.generation_id, True) == (second.generation_id, second.cached)
 
 
 async def test_a_server_that_is_gone_is_no_verdict(tiny_guard_path: Path) -> None:

@@ -99,20 +99,17 @@ def test_a_text_longer_than_the_context_is_no_verdict(tiny_guard: EmbeddedHost) 
 
 async def test_a_text_longer_than_the_context_is_judged_in_chunks(tiny_guard: EmbeddedHost) -> None:
     """Chunks as short as the stand-in can read: what is unsafe in the middle of a long text is found, and all else safe."""
-    guard = guard_at(tiny_guard, splitting={"chunk_size": 60, "chunk_overlap": 20, "max_chunks": 300})
     harmless = "hello there " * 200
-    for verdict in (
-        guard.check(f"{harmless} a walnut table {harmless}"),
-        await guard.acheck(f"{harmless} walnut wood"),
-    ):
-        assert ["S9"] == [category.code for category in verdict.categories]
-    assert (await guard.acheck(harmless)).safe
+    async with guard_at(tiny_guard, splitting={"chunk_size": 60, "chunk_overlap": 20, "max_chunks": 300}) as guard:
+        for verdict in (guard.check(f"{harmless} walnut {harmless}"), await guard.acheck(f"{harmless} walnut wood")):
+            assert ["S9"] == [category.code for category in verdict.categories]
+        assert (await guard.acheck(harmless)).safe
 
 
 async def test_the_same_question_is_not_put_to_the_server_again(tiny_guard: EmbeddedHost) -> None:
     """With a cache, as by default, the second verdict is the first."""
-    guard = guard_at(tiny_guard, cache=True)
-    first, second = guard.check("a walnut table"), await guard.acheck("a walnut table")
+    async with guard_at(tiny_guard, cache=True) as guard:
+        first, second = guard.check("a walnut table"), await guard.acheck("a walnut table")
     assert (first.generation_id, True) == (second.generation_id, second.cached)
 
 

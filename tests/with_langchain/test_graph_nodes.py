@@ -268,7 +268,7 @@ async def test_a_message_that_got_no_verdict_stops_the_graph_and_stays_to_be_ask
     state = await run(graph, asks("Bake bread"))
     assert ["Bake bread", DEFAULT_APOLOGY] == texts(state)
     assert DONE == last_text(await run(graph, asks("Please")))
-    assert {"Bake bread", DEFAULT_APOLOGY, "Please"} == set(bench.asked)
+    assert {"Bake bread", "Please"} == set(bench.asked)
 
 
 @every_run

@@ -56,7 +56,7 @@ class ToolRun:
     def flow(self, tool: BaseTool) -> Flow[Any]:
         """Run the tool's own code and judge what it gives; an exception is judged like a result."""
         result: Any = yield RunTool()
-        refusal = yield from self._screen(_said(tool, result))
+        refusal = yield from self._screen(tool, _said(tool, result))
         if refusal:
             refused = refused_output(tool, self.call.id, refusal)
             return (refused, None) if tool.response_format == "content_and_artifact" else refused
@@ -72,7 +72,7 @@ class ToolRun:
         """
         said = _said(tool, output)
         if not isinstance(self.decision, Refuse) and (self.decision is None or said != self.judged):
-            yield from self._screen(said)
+            yield from self._screen(tool, said)
         if isinstance(self.decision, Refuse):
             return refused_output(tool, self.call.id, self.decision)
         if isinstance(output, Failed):
@@ -85,11 +85,12 @@ class ToolRun:
             return False
         return (output.content, output.status) == (self.decision.text, "error")
 
-    def _screen(self, said: Message | None) -> Flow[Refuse | None]:
+    def _screen(self, tool: BaseTool, said: Message | None) -> Flow[Refuse | None]:
         decision: Allow | Refuse = Allow()
         if said is not None:
             conversation = up_to_call(self.conversation, self.call)
-            decision = yield from screen_tool_result(self.guard.policy, conversation, said)
+            policy, is_answer = self.guard.policy, tool.return_direct
+            decision = yield from screen_tool_result(policy, conversation, said, is_answer=is_answer)
         self.judged, self.decision = said, decision
         return decision if isinstance(decision, Refuse) else None
 

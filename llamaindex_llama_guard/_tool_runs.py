@@ -13,7 +13,7 @@ from llama_index.core.tools import ToolOutput
 from llama_guard_core.errors import LlamaGuardError
 from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Policy, Refuse, decision_record, refusal_error
-from llama_guard_core.guardrail.screening import Flow, screen_reply
+from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import GuardedToolRun, guarded_tool, screen_tool_result
 from llama_guard_core.messages import Conversation, Message, Text, ToolCall, assistant
 from llamaindex_llama_guard._conversation import arguments_text, call_key, conversation_of, parts_of
@@ -61,14 +61,10 @@ def guarded_run(policy: Policy, conversation: Conversation, call: ToolCall, *, i
         is_answer: whether what the tool gives is shown to the user as the agent's answer, and so is a reply too.
     """
     asking, asked = _asked(conversation, call)
-    run: Run = yield from guarded_tool(policy, asking, asked, _result_message)
+    run: Run = yield from guarded_tool(policy, asking, asked, _result_message, is_answer=is_answer)
     output = run.result
     if run.refusal or not isinstance(output, ToolOutput):
         return run
-    if is_answer:
-        shown = yield from screen_reply(policy, (*asking, _result_message(output)), assistant(output.content))
-        if isinstance(shown, Refuse):
-            return replace(run, decision=shown)
     if beside := _beside(output):
         decision = yield from screen_tool_result(policy, asking, Message("tool", beside))
         if isinstance(decision, Refuse):

@@ -24,7 +24,7 @@ from llama_guard_core.guardrail.screening import (
     screen_reply,
 )
 from llama_guard_core.guardrail.verdict import Stage, Verdict
-from llama_guard_core.messages import Conversation, Message, ToolCall, assistant, user
+from llama_guard_core.messages import Conversation, Message, Text, ToolCall, assistant, user
 
 R = TypeVar("R")
 
@@ -126,15 +126,24 @@ def screen_tool_call(policy: Policy, conversation: Conversation, call: ToolCall)
     return decided.calls[_plain(asking).index(_plain_call(call))]
 
 
-def screen_tool_result(policy: Policy, conversation: Conversation, result: Message) -> Flow[Allow | Refuse]:
+def screen_tool_result(
+    policy: Policy, conversation: Conversation, result: Message, *, is_answer: bool = False
+) -> Flow[Allow | Refuse]:
     """Judge what a tool gave, as untrusted input.
 
     Args:
         policy: what is judged and what follows.
         conversation: the chat up to and with the assistant's message that asks for it.
         result: the tool's message.
+        is_answer: whether the user is shown it as the assistant's answer; then its words are judged as a reply, too.
     """
-    return screen(policy, None if result.is_blank else Check(Stage.TOOL_RESULT, (*conversation, result)))
+    check = None if result.is_blank else Check(Stage.TOOL_RESULT, (*conversation, result))
+    decision = yield from screen(policy, check)
+    if isinstance(decision, Refuse) or not is_answer:
+        return decision
+    answer = Message("assistant", tuple(part for part in result.parts if isinstance(part, Text)))
+    about_answer = yield from screen_reply(policy, (*conversation, result), answer)
+    return about_answer if isinstance(about_answer, Refuse) else decision
 
 
 def screen_description(policy: Policy, description: str) -> Flow[Allow | Refuse]:
@@ -143,7 +152,12 @@ def screen_description(policy: Policy, description: str) -> Flow[Allow | Refuse]
 
 
 def guarded_tool(
-    policy: Policy, conversation: Conversation, call: ToolCall, read: Callable[[R], Message | None]
+    policy: Policy,
+    conversation: Conversation,
+    call: ToolCall,
+    read: Callable[[R], Message | None],
+    *,
+    is_answer: bool = False,
 ) -> Flow[GuardedToolRun[R]]:
     """Judge a call, run the tool if that is allowed, judge what it gave.
 
@@ -152,6 +166,7 @@ def guarded_tool(
         conversation: the chat up to the call, with or without the assistant's message that asks for it.
         call: the call as it will be carried out.
         read: turns what the tool gave into a message of role `tool`; `None` for what no model reads.
+        is_answer: whether the user is shown what the tool gave as the assistant's answer.
     """
     about_call = yield from screen_tool_call(policy, conversation, call)
     if isinstance(about_call, Refuse):
@@ -160,7 +175,7 @@ def guarded_tool(
     message = read(result)
     if message is None:
         return GuardedToolRun(about_call, result, Allow())
-    decision = yield from screen_tool_result(policy, up_to_call(conversation, call), message)
+    decision = yield from screen_tool_result(policy, up_to_call(conversation, call), message, is_answer=is_answer)
     return GuardedToolRun(about_call, result, decision)
 
 

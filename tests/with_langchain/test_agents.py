@@ -358,6 +358,15 @@ async def test_a_tool_that_answers_the_user_itself_is_judged(run: Run) -> None:
 
 
 @every_run
+async def test_what_a_tool_answers_the_user_is_judged_as_a_reply_too(run: Run) -> None:
+    policy = Policy.from_mapping({"stages": ["reply"]})
+    bench = Bench([Reply("", (call("tell", "me"),))], results={"tell": "the BOMB"}, policy=policy)
+    state = await run(bench.agent(tools=[bench.tool("tell", return_direct=True)]), asks("Go"))
+    assert REFUSAL == last_text(state)
+    assert ["the BOMB"] == bench.asked
+
+
+@every_run
 async def test_a_sub_agent_is_guarded_by_the_same_middleware(run: Run) -> None:
     bench = Bench([Reply("", (call("ask", "how"),)), "Take the BOMB", "It would not say."])
     middleware = LlamaGuardMiddleware(bench.guard)

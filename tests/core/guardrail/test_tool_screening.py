@@ -189,6 +189,15 @@ def test_a_result_that_says_nothing_or_is_not_judged_is_not_asked_about(stages: 
     assert [] == guard.asked
 
 
+def test_a_result_that_is_the_answer_is_judged_as_a_reply_too() -> None:
+    guard, conversation = Guard(), (*ASKED, assistant("", (READ,)))
+    assert isinstance(run(screen_tool_result(Policy(), conversation, told("fine"), is_answer=True), guard), Allow)
+    assert [Stage.TOOL_RESULT, Stage.REPLY] == [check.stage for check in guard.asked]
+    assert (*conversation, told("fine"), assistant("fine")) == guard.asked[1].conversation
+    replies = Policy.from_mapping({"stages": ["reply"]})
+    assert isinstance(run(screen_tool_result(replies, conversation, told("bad"), is_answer=True), guard), Refuse)
+
+
 def test_a_description_is_judged_as_a_passage() -> None:
     guard = Guard()
     assert isinstance(run(screen_description(Policy(), "Does something bad."), guard), Refuse)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pydantic
 from fake_provider import FakeProvider, Received, Reply, ToolCall
 from llama_index.core.agent.workflow import (
     AgentOutput,
@@ -30,6 +31,8 @@ REFUSAL = "I can't help with that."
 APOLOGY = "I can't answer right now: a safety check could not be completed. Please try again later."
 WITHHELD_PROMPT = "(This message was withheld: it was judged unsafe.)"
 WITHHELD = {"llama_guard": "withheld"}
+COPIES_MEMORY = tuple(map(int, pydantic.VERSION.split(".")[:2])) < (2, 12)
+"""Whether a context writes the memory it was given out, and has a copy of it when it is used again."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from fake_provider import FakeProvider, Reply
 from llama_index.core.agent.workflow import AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
 from llama_index.core.workflow import Context
-from with_llamaindex.agents import MARKER, Tools, acts, asks, call, run, scripted
+from with_llamaindex.agents import COPIES_MEMORY, MARKER, Tools, acts, asks, call, run, scripted
 from with_llamaindex.engines import memory
 from with_llamaindex.scouts import guard_of, scout, watching
 
@@ -112,6 +112,8 @@ async def test_without_the_guard_it_is_in_most_of_them(
     tools = script(provider, kind, place)
     told = await channels(kind(tools, llm=scout(provider)), caplog)
     expected = {"events and result", "memory", "instrumentation events", "spans"}
+    if COPIES_MEMORY:
+        expected.add("context")
     assert expected == {channel for channel, text in told.items() if MARKER in text}
 
 

@@ -17,6 +17,7 @@ from llama_index.core.workflow import Context, HumanResponseEvent, InputRequired
 from pydantic import BaseModel
 from with_llamaindex.agents import (
     APOLOGY,
+    COPIES_MEMORY,
     MARKER,
     REFUSAL,
     WITHHELD,
@@ -277,7 +278,8 @@ async def test_after_a_refusal_the_conversation_goes_on(
     ran = await run(agent, "Thank you", memory=kept)
     assert "Gladly." == ran.answer
     roles = [message["role"] for message in asked_of_the_model(provider) if message["role"] != "system"]
-    assert ["user", "assistant", "user", "assistant", "user"] == roles
+    turns = 1 if COPIES_MEMORY else 2
+    assert [*["user", "assistant"] * turns, "user"] == roles
     assert all(message["content"] for message in asked_of_the_model(provider))
     assert MARKER not in ran.everything + repr(asked_of_the_model(provider))
 
@@ -645,6 +647,8 @@ async def test_so_do_parallel_calls(provider: FakeProvider) -> None:
 
 @pytest.mark.parametrize("same_context", [True, False])
 async def test_later_turns_cost_what_is_new_in_them(provider: FakeProvider, tools: Tools, same_context: bool) -> None:
+    if same_context and COPIES_MEMORY:
+        pytest.skip("this version's contexts keep a copy of the memory")
     script = (asks(call("clocks", "c1")), "Done.", asks(call("dials", "c2")), "Done again.")
     scripted(provider, *script)
     agent, kept = function_agent(provider, [tools.tool()]), memory()

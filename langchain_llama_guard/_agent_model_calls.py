@@ -11,19 +11,19 @@ from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 
+from langchain_llama_guard._agent_turns import AgentTurn
 from langchain_llama_guard._calls_apart import CallsApart
 from langchain_llama_guard._conversation import conversation_of, message_of
 from langchain_llama_guard._failures import as_output
-from langchain_llama_guard._history import after_reply, prompt_refusal, replacements
+from langchain_llama_guard._history import after_reply, in_place_of, prompt_refusal, replacements
 from langchain_llama_guard._refusals import refusal_message, with_records_on
 from langchain_llama_guard._scout_settings import ScoutSettings
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel, serving_agent
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.history import decided, history_checks
 from llama_guard_core.guardrail.policy import Refuse, decision_records
-from llama_guard_core.guardrail.screening import CallModel, Flow, screen, screen_reply
+from llama_guard_core.guardrail.screening import CallModel, Flow, screen_reply
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import assistant
 
@@ -40,6 +40,7 @@ class AgentModelCall:
         guard: what judges.
         judging: the same with the stages that are judged inside the model.
         request: the call.
+        turn: what of the messages in it is judged before the model is asked.
         refuses_apart: whether the agent answers refused calls; if not, a reply with one is refused as a whole.
         keeps_arguments: whether a refused call keeps its arguments.
     """
@@ -49,12 +50,14 @@ class AgentModelCall:
         guard: LlamaGuard,
         judging: LlamaGuard,
         request: ModelRequest,
+        turn: AgentTurn,
         *,
         refuses_apart: bool,
         keeps_arguments: bool,
     ) -> None:
         tools = frozenset(map(_name_of, request.tools)) if refuses_apart else frozenset[str]()
         self._guard = guard
+        self._turn = turn
         self._apart = CallsApart(tools, keeps_arguments)
         self._conversation = conversation_of(request.messages)
         self.request = request.override(model=_serving(request.model, guard, judging, self._apart))
@@ -67,9 +70,8 @@ class AgentModelCall:
 
     def flow(self) -> Flow[ModelResponse]:
         """Judge what only this call puts before the model, call it, judge what only now comes to light."""
-        refusal = yield from self._screen_added()
-        if refusal:
-            return _refused(refusal, None)
+        if refused := (yield from self._screen_shown()):
+            return refused
         outcome: ModelResponse | ExtendedModelResponse | AIMessage | Failed = yield CallModel()
         if isinstance(outcome, Failed):
             return (yield from self._after_failure(outcome))
@@ -82,22 +84,25 @@ class AgentModelCall:
                 return (yield from self._judged_late(response, reply))
         return response
 
-    def _screen_added(self) -> Flow[Refuse | None]:
-        """Judge messages that are not the agent's state's: some middleware has put them before the model."""
-        known = {id(message) for message in self.request.state["messages"]}
-        messages = self.request.messages
-        added = {at for at, message in enumerate(messages) if id(message) not in known}
-        checks = [it for it in history_checks(self._guard.policy, self._conversation) if added.intersection(it.places)]
+    def _screen_shown(self) -> Flow[ModelResponse | None]:
+        """Judge what the model is about to be shown, and was not judged before: other middleware may have put it there.
+
+        Returns:
+            The refusal, where the model may not be asked; in the agent's state it replaces prompts that are there.
+        """
         decisions = []
-        for it in checks:
-            decisions.append((yield from screen(self._guard.policy, it.check)))  # noqa: PERF401 - no comprehension can yield
-        about = decided(checks, decisions, len(messages))
-        refusal = prompt_refusal(messages, about)
-        replaced = {message.id: message for message in replacements(messages, about)}
-        if replaced and refusal is None:
-            shown: list[Any] = [replaced.get(it.id, it) for it in messages]
+        for flow in self._turn.flows:
+            decisions.append((yield from flow))  # noqa: PERF401 - no comprehension can yield
+        messages, about = self.request.messages, self._turn.about(decisions)
+        if refusal := prompt_refusal(messages, about):
+            kept = {message.id for message in self.request.state["messages"]}
+            replaced = [message for message in replacements(messages, about) if message.id in kept]
+            return ModelResponse(result=[*replaced, *_refused(refusal, None).result])
+        if any(isinstance(it, Refuse) for it in about):
+            judged = zip(messages, about, strict=True)
+            shown: list[Any] = [in_place_of(it, why) if isinstance(why, Refuse) else it for it, why in judged]
             self.request = self.request.override(messages=shown)
-        return refusal
+        return None
 
     def _after_failure(self, failed: Failed) -> Flow[ModelResponse]:
         """Where a refusal is no answer in the agent's response format, LangChain raises; the refusal stands."""
@@ -119,7 +124,9 @@ class AgentModelCall:
         parts = yield from self._apart.parts_of(self._guard.policy, self._conversation, said, decision)
         if parts is None:
             return _refused(decision, reply)
-        return ModelResponse(result=[with_records_on(self._apart.parted(reply, parts), parts.records)])
+        parted = with_records_on(self._apart.parted(reply, parts), parts.records)
+        result = [parted if message is reply else message for message in response.result]
+        return ModelResponse(result=result, structured_response=response.structured_response)
 
     def _with_prompt_replaced(self, response: ModelResponse) -> ModelResponse:
         """The refusal, and in the place of the prompt that was judged beside the model what stands for it."""

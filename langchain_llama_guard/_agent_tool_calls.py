@@ -17,9 +17,9 @@ from langchain_llama_guard._history import refused_call
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import screen_tool
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.guardrail.policy import Refuse, decision_record
+from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
 from llama_guard_core.guardrail.screening import Flow
-from llama_guard_core.guardrail.tool_screening import screen_tool_call
+from llama_guard_core.guardrail.tool_screening import refused_before, screen_tool_call
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation
 
@@ -60,9 +60,11 @@ class AgentToolCall:
         if not self._asks_human:
             return None
         if told := _told_of(self._asking, call):
-            return told
+            return told if self._may_interrupt else refused_before(policy)
         decision = yield from screen_tool_call(policy, self.conversation, call_of(call))
-        return decision_record(decision) if isinstance(decision, Refuse) else None
+        if isinstance(decision, Allow):
+            return None
+        return decision_record(decision) if self._may_interrupt else decision
 
     def answer_to(self, outcome: Refuse | dict[str, Any] | None) -> ToolMessage | None:
         """What is answered in the place of a run of the tool, after what `flow` has found; `None` to run it.
@@ -84,6 +86,19 @@ class AgentToolCall:
             self.guard = self.guard.with_policy(decided_by_human)
         self.request = self.request.override(tool_call=answer)
         return None
+
+    @property
+    def _may_interrupt(self) -> bool:
+        """Whether a human's answer is sure to come back to this call.
+
+        LangGraph gives answers to the interrupts of one task in their order. `create_agent` runs each call as a task of
+        its own; a `ToolNode` in a graph runs all calls of a message in one, side by side, so that answers could be
+        swapped and tools run again.
+        """
+        config = getattr(self.request.runtime, "config", None) or {}
+        path = (config.get("metadata") or {}).get("langgraph_path") or ("",)
+        calls = self._asking.tool_calls if isinstance(self._asking, AIMessage) else []
+        return len(calls) <= 1 or path[0] == "__pregel_push"
 
     @contextmanager
     def judged_inside(self) -> Iterator[tuple[ToolCallRequest, ToolRun]]:
@@ -114,9 +129,9 @@ def _question(call: ToolCall, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answered(call: ToolCall, answer: Any) -> ToolMessage | ToolCall:
-    if isinstance(answer, Mapping) and answer.get("decisions"):  # the form of LangChain's batched approvals
-        answer = answer["decisions"][0]
     match answer:
+        case {"decisions": [first, *_]}:  # the form of LangChain's batched approvals
+            return _answered(call, first)
         case {"type": "approve"}:
             return call
         case {"type": "edit", "edited_action": {"name": str(name), "args": dict(args)}} if name == call["name"]:

@@ -33,6 +33,7 @@ from llama_guard_core.messages import Conversation, Message, ToolCall
 
 T = TypeVar("T", bound=BaseTool)
 _GUARD = "_llama_guard"
+_TOOL = "_llama_guard_tool"
 
 
 @dataclass
@@ -135,7 +136,7 @@ def guarded_twin(tool: T, guard: LlamaGuard) -> T:
         raise ConfigurationError(msg)
     twin = tool.model_copy()
     object.__setattr__(twin, "__class__", _guarded_class(type(tool)))
-    twin.__dict__[_GUARD] = guard
+    twin.__dict__.update({_GUARD: guard, _TOOL: tool})
     return twin
 
 
@@ -187,7 +188,8 @@ class GuardedRuns(BaseTool):
             return ToolRun(self.__dict__[_GUARD], (), call)
         if begun.call == call and begun.decision is None:
             return None
-        return ToolRun(self.__dict__[_GUARD], begun.conversation, call)  # changed on the way, or run again
+        guard = begun.guard if begun.call == call else self.__dict__[_GUARD]  # run again, or changed on the way
+        return ToolRun(guard, begun.conversation, call)
 
 
 @functools.cache
@@ -204,11 +206,11 @@ def _judging(work: Callable[..., Any]) -> Callable[..., Any]:
     def judging(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
         begun = _under_way.get()
         if begun is None:  # called past `run`, or by an async form that is judged itself
-            return work(self, *args, **kwargs)
+            return work(self.__dict__[_TOOL], *args, **kwargs)
 
         def unjudged() -> Any:
             with under_way(None):
-                return work(self, *args, **kwargs)
+                return work(self.__dict__[_TOOL], *args, **kwargs)
 
         return run(begun.flow(self), begun.guard.judge, catching(unjudged, failed))
 
@@ -220,11 +222,11 @@ def _ajudging(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
     async def judging(self: BaseTool, *args: Any, **kwargs: Any) -> Any:
         begun = _under_way.get()
         if begun is None:
-            return await work(self, *args, **kwargs)
+            return await work(self.__dict__[_TOOL], *args, **kwargs)
 
         async def unjudged() -> Any:
             with under_way(None):
-                return await work(self, *args, **kwargs)
+                return await work(self.__dict__[_TOOL], *args, **kwargs)
 
         return await arun(begun.flow(self), begun.guard.ajudge, acatching(unjudged, failed))
 

@@ -42,7 +42,7 @@ def in_place_of(message: M, refusal: Refuse) -> BaseMessage:
     if isinstance(message, ToolMessage):
         return refused_result(message, refusal)
     if isinstance(message, AIMessage):
-        calls = {str(call["id"]): refusal for call in [*message.tool_calls, *message.invalid_tool_calls]}
+        calls = {call["id"] or "": refusal for call in [*message.tool_calls, *message.invalid_tool_calls]}
         emptied = without_arguments(message, calls)
         kept: dict[str, Any] = {"content": refusal.text, "additional_kwargs": {}, "response_metadata": _told(refusal)}
         return emptied.model_copy(update=kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import Any, Literal
 
 try:
@@ -20,7 +20,7 @@ except ImportError as error:
     msg = 'LlamaGuardMiddleware is for create_agent: pip install "llama-guardrails[agents]"'
     raise ImportError(msg) from error
 
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
@@ -193,20 +193,32 @@ class LlamaGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return turn.update(decisions)
 
     def _turn(self, state: AgentState[Any], hook: PromptHook) -> AgentTurn:
+        ends_on_tools = self.exit_behavior == "end" and hook == "before_model"
+        judged = None if hook == self.prompt_hook else ()
+        return self._turn_of(state["messages"], only=judged, ends_on_tools=ends_on_tools)
+
+    def _turn_of(
+        self, messages: Sequence[BaseMessage], *, only: Container[int] | None, ends_on_tools: bool = False
+    ) -> AgentTurn:
         return AgentTurn(
             self.guard.policy,
-            state["messages"],
-            is_judged=hook == self.prompt_hook,
+            messages,
+            only=only,
             prompt_beside=self._is_parallel,
-            ends_on_tools=self.exit_behavior == "end" and hook == "before_model",
+            ends_on_tools=ends_on_tools,
             asks_human=self.exit_behavior == "interrupt",
         )
 
     def _model_call(self, request: ModelRequest[Any]) -> AgentModelCall:
+        known = {id(message) for message in request.state["messages"]}
+        added = {at for at, message in enumerate(request.messages) if id(message) not in known}
+        # Where the cache answers for what was judged, it need not be known what other hooks did since.
+        asks_again = self.prompt_hook == "before_model" and self.guard.cache is not None
         return AgentModelCall(
             self.guard,
             self._judging,
             request,
+            self._turn_of(request.messages, only=None if asks_again else added),
             refuses_apart=self.exit_behavior != "end",
             keeps_arguments=self.exit_behavior == "interrupt",
         )

@@ -11,6 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -73,8 +74,25 @@ class VerdictCache:
 
 def question_key(host: str, requests: Sequence[Mapping[str, Any]]) -> str:
     """What a question is looked up by: a digest of where and of everything that is asked."""
-    asked = json.dumps([host, *requests], ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(asked).hexdigest()
+    asked = [
+        {**request, "messages": [_digest_of(**message) for message in request["messages"]]} for request in requests
+    ]
+    return _digest([host, *asked])
+
+
+def _digest_of(role: str, content: Any) -> str:
+    """A message's digest. Of text it is remembered: each message of a history is in every later question."""
+    return _digest_of_text(role, content) if isinstance(content, str) else _digest([role, content])
+
+
+@lru_cache(maxsize=1024)
+def _digest_of_text(role: str, content: str) -> str:
+    return _digest([role, content])
+
+
+def _digest(value: Any) -> str:
+    written = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(written).hexdigest()
 
 
 def _empty(kind: type[VerdictCache], max_entries: int, max_age: float | None) -> VerdictCache:

@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from llama_guard_core.errors import GuardUnavailable
@@ -170,6 +171,7 @@ def without_instructions(conversation: Conversation) -> Conversation:
     return spoken if any(message.role != "assistant" for message in spoken) else conversation
 
 
+@lru_cache(maxsize=512)  # an agent asks about the same history at every step, each message in all that came before
 def _as_turn(message: Message) -> _Turn:
     images = tuple(part for part in message.parts if isinstance(part, Image))
     unjudgeable = tuple(part.kind for part in message.parts if isinstance(part, Unjudgeable))

@@ -120,7 +120,7 @@ def screen_tool_call(policy: Policy, conversation: Conversation, call: ToolCall)
         call: the call as it would be carried out.
     """
     if are_withheld(call.arguments):
-        return (yield from _refused_before(policy, call))
+        return refused_before(policy, is_unjudged=_read(call.arguments) == UNJUDGED)
     *before, asking = up_to_call(conversation, call)
     decided = yield from screen_parts(policy, tuple(before), asking)
     return decided.calls[_plain(asking).index(_plain_call(call))]
@@ -195,12 +195,16 @@ def up_to_call(conversation: Conversation, call: ToolCall) -> Conversation:
     return (*conversation, assistant("", (call,)))
 
 
-def _refused_before(policy: Policy, call: ToolCall) -> Flow[Refuse]:
-    """Refuse a call whose arguments were withheld, in the words the policy has for it now."""
-    if _read(call.arguments) == UNJUDGED:
-        error = GuardUnavailable(
-            "the call was not judged when it was made", reason="not_judgeable", stage=Stage.TOOL_CALL
-        )
+def refused_before(policy: Policy, *, is_unjudged: bool = False) -> Refuse:
+    """The refusal of a call that was refused when it was made, in the words the policy has for it now.
+
+    Raises:
+        UnsafeContent: the policy says raise.
+        GuardUnavailable: the same, where it was refused because no verdict could be had.
+    """
+    if is_unjudged:
+        why = "the call was not judged when it was made"
+        error = GuardUnavailable(why, reason="not_judgeable", stage=Stage.TOOL_CALL)
         decision = enforced(policy.without_verdict(Stage.TOOL_CALL, error))
         return decision if isinstance(decision, Refuse) else Refuse(Stage.TOOL_CALL, policy.apology, error=error)
     verdict = Verdict(safe=False, stage=Stage.TOOL_CALL, all_named=False, cached=True)
@@ -209,7 +213,6 @@ def _refused_before(policy: Policy, call: ToolCall) -> Flow[Refuse]:
         return decision
     text = policy.refusal if isinstance(policy.refusal, str) else policy.refusal(verdict)
     return Refuse(Stage.TOOL_CALL, text, verdict)
-    yield  # a flow, like what stands in its place
 
 
 def _plain(asking: Message) -> list[tuple[str, str, Any]]:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from fake_provider import Fault, Reply
-from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
-from langchain_core.messages import ToolMessage
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, ToolRetryMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 from with_langchain.guarded_agents import CONFIG, REFUSAL, RUNS, Bench, Run, asks, call, is_accepted, last_text
 
-from langchain_llama_guard import LlamaGuard, LlamaGuardMiddleware
+from langchain_llama_guard import LlamaGuard, LlamaGuardMiddleware, guard_tools
 
+both_colours = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 every_run = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 DONE = "All done."
 
@@ -56,7 +59,13 @@ async def test_an_approved_call_runs_exactly_once_and_is_not_judged_again(run: R
 
 
 @every_run
-@pytest.mark.parametrize("answer", [{"type": "reject"}, {"type": "reject", "message": "No."}, "approve", True, None])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"type": "reject"}, {"type": "reject", "message": "No."}, "approve", True, None),
+        *({"decisions": {"type": "approve"}}, {"decisions": 5}, {"decisions": []}),
+    ],
+)
 async def test_a_rejected_call_or_one_with_an_answer_nobody_understands_never_runs(run: Run, answer: Any) -> None:
     bench, agent = waiting()
     await run(agent, asks("Go"))
@@ -159,6 +168,44 @@ async def test_a_human_is_asked_about_a_call_that_could_not_be_judged(run: Run) 
     assert "Llama Guard could not judge this tool call (server)." == question(agent)["description"]
     await run(agent, Command(resume={"type": "reject"}))
     assert {} == bench.ran
+
+
+@both_colours
+async def test_in_a_tool_node_nobody_is_asked_about_one_of_several_calls(asynchronous: bool) -> None:
+    """LangGraph gives answers to the interrupts of one task in their order, which there is none of between threads."""
+    bench = Bench()
+    hooks = LlamaGuardMiddleware(bench.guard, exit_behavior="interrupt")
+    node = ToolNode(
+        [bench.tool("read"), bench.tool("build")],
+        wrap_tool_call=hooks.wrap_tool_call,
+        awrap_tool_call=hooks.awrap_tool_call,
+    )
+    graph = StateGraph(MessagesState).add_node("tools", node).set_entry_point("tools").compile(checkpointer=bench.saver)
+    for texts, asked in ((("a hut", "a BOMB"), 0), (("a BOMB",), 1)):
+        calls = [{"name": "build", "args": {"text": text}, "id": f"c{at}"} for at, text in enumerate(texts)]
+        config: Any = {"configurable": {"thread_id": str(len(texts))}}
+        given = {"messages": [HumanMessage("Go"), AIMessage("", tool_calls=calls)]}
+        await graph.ainvoke(given, config) if asynchronous else graph.invoke(given, config)
+        assert asked == len(graph.get_state(config).interrupts)
+    assert {"build": 1} == bench.ran
+
+
+@every_run
+async def test_an_approved_call_may_be_tried_again_by_whoever_retries(run: Run) -> None:
+    gives = iter([ConnectionError("away"), "built"])
+
+    def work(text: str) -> Any:
+        given = next(gives)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    bench = Bench([Reply("", (call("build", "a BOMB"),)), DONE], results={"build": work})
+    middleware = [LlamaGuardMiddleware(bench.guard, exit_behavior="interrupt"), ToolRetryMiddleware(max_retries=1)]
+    agent = bench.agent(tools=guard_tools([bench.tool("build")], bench.guard), middleware=middleware)
+    await run(agent, asks("Go"))
+    state = await run(agent, Command(resume={"type": "approve"}))
+    assert ("built", {"build": 2}) == (state["messages"][2].text, bench.ran)
 
 
 @every_run

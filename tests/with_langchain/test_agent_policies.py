@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from fake_provider import Fault, Reply, ToolCall
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
@@ -236,6 +239,59 @@ async def test_before_the_agent_the_history_is_judged_once(run: Run) -> None:
 
 
 @every_run
+@pytest.mark.parametrize("prompt_check", ["before", "parallel"])
+async def test_what_a_hook_behind_the_guards_writes_is_judged_before_the_model_sees_it(
+    run: Run, prompt_check: Any
+) -> None:
+    class Adds(AgentMiddleware):
+        def before_model(self, state: Any, runtime: Any) -> Any:
+            return {"messages": [HumanMessage("A BOMB")]} if len(state["messages"]) == 1 else None
+
+    bench = Bench([DONE], policy=Policy(prompt_check=prompt_check))
+    agent = bench.agent("read", middleware=[LlamaGuardMiddleware(bench.guard), Adds()])
+    state = await run(agent, asks("Go"))
+    assert REFUSAL == last_text(state)
+    assert "BOMB" not in repr(agent.get_state(CONFIG).values)
+
+
+@every_run
+async def test_a_message_without_an_id_that_other_middleware_puts_there_is_replaced_too(run: Run) -> None:
+    class Injects(AgentMiddleware):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return handler(request.override(messages=self._more(request.messages)))
+
+        async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+            return await handler(request.override(messages=self._more(request.messages)))
+
+        def _more(self, messages: list[Any]) -> list[Any]:
+            return [HumanMessage("Hi"), AIMessage("the BOMB recipe"), *messages]
+
+    bench = Bench([DONE])
+    agent = bench.agent("read", middleware=[Injects(), LlamaGuardMiddleware(bench.guard)])
+    assert DONE == last_text(await run(agent, asks("Go")))
+    assert "BOMB" not in str(bench.provider.requests_of("chat")[0].body)
+
+
+@every_run
+async def test_only_the_newest_prompt_is_left_to_the_model_beside_which_it_is_judged(run: Run) -> None:
+    called = AIMessage("", tool_calls=[{"name": "read", "args": {"text": "x"}, "id": "c1"}])
+    history = [HumanMessage("A BOMB", id="1"), called, ToolMessage("fine", tool_call_id="c1")]
+    bench = Bench([DONE], policy=Policy.from_mapping({"prompt_check": "parallel", "stages": ["prompt"]}))
+    await run(bench.agent("read"), {"messages": history})
+    assert "BOMB" not in str([received.body for received in bench.provider.requests_of("chat")])
+
+
+@every_run
+async def test_calls_without_ids_in_a_refused_history_lose_their_arguments_too(run: Run) -> None:
+    called = AIMessage("", tool_calls=[{"name": "read", "args": {"text": "a BOMB"}, "id": None}], id="2")
+    bench = Bench(replies=[DONE])
+    agent = bench.agent("read")
+    with suppress(Exception):  # no host takes a call without an id
+        await run(agent, {"messages": [HumanMessage("Go", id="1"), called, HumanMessage("And?", id="3")]})
+    assert "BOMB" not in repr(agent.get_state(CONFIG).values)
+
+
+@every_run
 async def test_what_other_middleware_puts_before_the_model_is_judged(run: Run) -> None:
     class Injects(AgentMiddleware):
         def wrap_model_call(self, request: Any, handler: Any) -> Any:
@@ -343,6 +399,7 @@ def test_a_model_that_is_no_chat_model_is_refused_by_name() -> None:
         model = RunnableLambda(lambda value: AIMessage("x"))
         tools: tuple[Any, ...] = ()
         messages: tuple[Any, ...] = ()
+        state: Mapping[str, Any] = MappingProxyType({"messages": []})
 
         def override(self, **_: Any) -> Any:
             return self

@@ -360,6 +360,23 @@ async def test_in_monitor_mode_everything_passes_and_is_recorded(
 
 
 @both_colours
+async def test_what_a_tool_keeps_in_itself_it_keeps_in_itself(provider: FakeProvider, asynchronous: bool) -> None:
+    class Counting(BaseTool):
+        name: str = "work"
+        description: str = "Counts."
+        count: int = 0
+
+        def _run(self, text: str) -> str:
+            self.count += 1
+            return f"call number {self.count}"
+
+    own = Counting()
+    (guarded,) = guard_tools([own], guard_of(provider))
+    said = [(await use(guarded, tool_call(GOOD), asynchronous=asynchronous)).content for _ in range(2)]
+    assert (["call number 1", "call number 2"], 2) == (said, own.count)
+
+
+@both_colours
 async def test_guarded_twice_it_is_judged_once(provider: FakeProvider, ran: Counter[str], asynchronous: bool) -> None:
     guard = guard_of(provider)
     (guarded,) = guard_tools(guard_tools([kinds(ran)["both forms"]], guard), guard)

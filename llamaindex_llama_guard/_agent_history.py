@@ -9,7 +9,8 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.memory import BaseMemory
+from llama_index.core.memory import BaseMemory, Memory
+from llama_index.core.storage.chat_store.base_db import MessageStatus
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all
@@ -73,9 +74,18 @@ async def redact(memory: BaseMemory, history: ScreenedHistory) -> None:
     """Put into an agent's memory what stands in the place of messages that were judged unsafe."""
     if not history.withheld:
         return
-    kept = await memory.aget_all()
+    archived = await memory.aget_all(status=MessageStatus.ARCHIVED) if isinstance(memory, Memory) else []
+    active = await (memory.aget_all(status=MessageStatus.ACTIVE) if isinstance(memory, Memory) else memory.aget_all())
+    kept = [*archived, *active]
     newest = _newest_turn(conversation_of(kept))
-    await memory.aset([_redacted(message, history, is_newest=at >= newest) for at, message in enumerate(kept)])
+    redacted = [_redacted(message, history, is_newest=at >= newest) for at, message in enumerate(kept)]
+    if not (isinstance(memory, Memory) and archived and active):
+        await memory.aset(redacted)
+        return
+    # What has gone to its blocks it keeps apart; all that is set is active, and would go there again.
+    key, at = memory.session_id, len(archived)
+    await memory.sql_store.set_messages(key, redacted[:at], status=MessageStatus.ARCHIVED)
+    await memory.sql_store.add_messages(key, redacted[at:], status=MessageStatus.ACTIVE)
 
 
 @dataclass(frozen=True)

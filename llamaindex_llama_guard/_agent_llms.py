@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatResponse
+from llama_index.core.base.llms.types import ChatResponse, ChatResponseAsyncGen
 from llama_index.core.llms.llm import LLM
+from llama_index.core.tools import BaseTool
 from pydantic import PrivateAttr
 
 from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.policy import Refuse
-from llama_guard_core.guardrail.screening import judges_replies
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Message, ToolCall
 from llamaindex_llama_guard._conversation import call_key, message_of
@@ -51,7 +54,14 @@ class AgentForm(ChatForm):
 
 
 class CallsApartForm(AgentForm, PartedForm[ChatResponse, ChatResponse]):
-    """Chat responses for an agent that answers refused calls itself."""
+    """Chat responses for an agent that answers refused calls of its tools itself.
+
+    A call of something else may be unsafe by its name, which would stay.
+    """
+
+    def __init__(self, offered: Container[str | None]) -> None:
+        super().__init__()
+        self._offered = offered
 
     def without(
         self,
@@ -65,12 +75,18 @@ class CallsApartForm(AgentForm, PartedForm[ChatResponse, ChatResponse]):
         """The reply with the arguments of some calls withheld; `None` if one of them is none that could be answered."""
         message = without_arguments(reply.message, refused)
         left = set(map(call_key, message_of(message).tool_calls))
-        if any(call.name == HANDOFF or call_key(call) in left for call in refused):
+        if any(call.name == HANDOFF or call.name not in self._offered or call_key(call) in left for call in refused):
             return None
         delta = None if shown is None else (message.content or "").removeprefix(shown)
         raw = {**raw, "choices": [{"index": 0, "finish_reason": "tool_calls"}]}
         parted = ChatResponse(message=message, delta=delta, raw=raw, additional_kwargs=told)
         return parted.model_copy(update={"raw": _with_decisions(parted)})
+
+
+run_was_refused: ContextVar[bool] = ContextVar("llama_guard_run_was_refused", default=False)
+"""Whether a run has ended with a refusal. Its messages may hold what nobody could judge, and are shown to no model."""
+
+_offered: ContextVar[frozenset[str | None]] = ContextVar("llama_guard_offered", default=frozenset())
 
 
 class AgentLLM(GuardedLLM):
@@ -79,17 +95,39 @@ class AgentLLM(GuardedLLM):
     _reads_action: ReadsAction | None = PrivateAttr(default=None)
     _ends_run: bool = PrivateAttr(default=False)
 
+    async def achat_with_tools(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> ChatResponse:
+        """Answer, perhaps with calls of these tools."""
+        with _offering(tools):
+            return await super().achat_with_tools(tools, *args, **kwargs)
+
+    async def astream_chat_with_tools(
+        self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        """Answer piece by piece, perhaps with calls of these tools."""
+        with _offering(tools):
+            return await super().astream_chat_with_tools(tools, *args, **kwargs)
+
     def _chat_form(self) -> AgentForm:
+        if run_was_refused.get():
+            msg = "no answer is made of a run that was refused"
+            raise GuardUnavailable(msg, reason="not_judgeable")
         if self._ends_run or self._reads_action:
             return AgentForm(self._reads_action)
-        return CallsApartForm()
+        return CallsApartForm(_offered.get())
+
+
+@contextmanager
+def _offering(tools: Iterable[BaseTool]) -> Iterator[None]:
+    token = _offered.set(frozenset(tool.metadata.name for tool in tools))
+    try:
+        yield
+    finally:
+        _offered.reset(token)
 
 
 def agent_llm(llm: LLM, guard: LlamaGuard, reads_action: ReadsAction | None, *, ends_run: bool) -> LLM:
-    """The LLM as an agent uses it under guard; as it is, where the policy judges no replies."""
+    """The LLM as an agent uses it under guard."""
     policy = guard.policy
-    if not judges_replies(policy):
-        return llm
     judged = policy.stages & {Stage.REPLY, Stage.TOOL_CALL}
     replies = guard.with_policy(policy.model_copy(update={"stages": judged}))
     twin = AgentLLM(llm=_inside(llm, guard), guard=replies)

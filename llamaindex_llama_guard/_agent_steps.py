@@ -2,6 +2,7 @@
 
 # Here too LlamaIndex reads annotations: no `from __future__ import annotations`.
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,15 @@ from llama_guard_core.drive import cancelled, in_background
 from llama_guard_core.guardrail.history import WITHHELD_PROMPT
 from llama_guard_core.guardrail.policy import Refuse, decision_records, refusal_error
 from llamaindex_llama_guard._agent_history import ScreenedHistory, redact, screened
-from llamaindex_llama_guard._agent_llms import was_refused
+from llamaindex_llama_guard._agent_llms import HANDOFF, run_was_refused, was_refused
 from llamaindex_llama_guard._conversation import call_key, message_of
 from llamaindex_llama_guard._reply_form import METADATA_KEY
 from llamaindex_llama_guard._tool_runs import ASKED_KEY
 from llamaindex_llama_guard.tools import guarded_tool
 
 _KNOWN_KEY = "llama_guard_known"
+_REFUSED_KEY = "llama_guard_refused"
+_ITERATIONS_KEY = "num_iterations"  # where LlamaIndex counts the steps of a run
 _USER_MESSAGE_KEY = "user_msg_str"  # where LlamaIndex keeps the newest prompt once more
 _IMPLICIT = "(Implicit) I can answer without any more tools!"  # LlamaIndex's thought behind an answer without one
 
@@ -42,9 +45,10 @@ class GuardedSteps(BaseWorkflowAgent if TYPE_CHECKING else object):  # type: ign
         guard, taken = self._llama_guard, await self._taken(ctx)
         is_beside = guard.policy.prompt_check == "parallel"
         step = _StepContext(ctx, holds=is_beside)
+        await ctx.store.set(_REFUSED_KEY, value=False)
         early = [in_background(super().take_step(step, [*llm_input], tools, memory))] if is_beside else []
         try:
-            history = await screened(guard, llm_input, await ctx.store.get(_KNOWN_KEY, default=[]))
+            history = await screened(guard, llm_input, await ctx.store.get(self._known_key, default=[]))
             await self._remember(ctx, memory, history)
             if history.withheld or history.refusal:  # what has begun knows what it must not
                 await cancelled(early)
@@ -66,13 +70,21 @@ class GuardedSteps(BaseWorkflowAgent if TYPE_CHECKING else object):  # type: ign
         """Hand the results on; one that is an error answers its call, and is not the agent's answer.
 
         For what a tool returns directly the agents of LlamaIndex write an answer at once, error or not, and leave out
-        the other results, so that calls would stay unanswered.
+        the results behind it, so that calls would stay unanswered.
         """
-        read = [
-            result.model_copy(update={"return_direct": result.return_direct and not result.tool_output.is_error})
-            for result in results
-        ]
-        await super().handle_tool_call_results(ctx, read, memory)
+        direct = [result for result in results if result.return_direct and not result.tool_output.is_error][:1]
+        others = [result for result in results if not any(result is it for it in direct)]
+        read = [result.model_copy(update={"return_direct": False}) for result in others if result.tool_name != HANDOFF]
+        handed_over = [result for result in others if result.tool_name == HANDOFF]
+        await super().handle_tool_call_results(ctx, [*read, *handed_over, *direct], memory)
+        await ctx.store.set(ASKED_KEY, None)  # whose tools come next, if another agent's, it does not ask for them
+
+    async def finalize(self, ctx: Any, output: AgentOutput, memory: BaseMemory) -> AgentOutput:
+        """End the run; of one that was refused, no structured answer is made."""
+        if await ctx.store.get(_REFUSED_KEY, default=False):
+            run_was_refused.set(True)
+        ended: AgentOutput = await super().finalize(ctx, output, memory)
+        return ended
 
     async def get_tools(self, input_str: str | None = None) -> Sequence[AsyncBaseTool]:
         """The agent's tools, guarded."""
@@ -80,7 +92,7 @@ class GuardedSteps(BaseWorkflowAgent if TYPE_CHECKING else object):  # type: ign
 
     async def _remember(self, ctx: Any, memory: BaseMemory, history: ScreenedHistory) -> None:
         await redact(memory, history)
-        await ctx.store.set(_KNOWN_KEY, history.known)
+        await ctx.store.set(self._known_key, history.known)
         if history.withholds_prompt:
             await ctx.store.set(_USER_MESSAGE_KEY, WITHHELD_PROMPT)
 
@@ -98,7 +110,15 @@ class GuardedSteps(BaseWorkflowAgent if TYPE_CHECKING else object):  # type: ign
         message = ChatMessage(role=MessageRole.ASSISTANT, content=text)
         last = ResponseReasoningStep(thought=_IMPLICIT, response=text) if hasattr(self, "reasoning_key") else message
         await self._set_taken(ctx, [*taken, last])
+        # LlamaIndex looks first at whether a run has gone on too long: a refusal on its last step is an end.
+        await ctx.store.set(_ITERATIONS_KEY, -1)
+        await ctx.store.set(_REFUSED_KEY, value=True)
         return AgentOutput(response=message, tool_calls=[], raw=raw, current_agent_name=self.name)
+
+    @property
+    def _known_key(self) -> str:
+        """Where a context keeps what this guard need not be asked again; another may judge what this one does not."""
+        return f"{_KNOWN_KEY}_{hashlib.sha256(repr(self._llama_guard).encode()).hexdigest()[:16]}"
 
     async def _taken(self, ctx: Any) -> list[Any]:
         """The steps of this run so far, which memory learns of at its end."""

@@ -94,7 +94,7 @@ def call_key(call: ToolCall) -> tuple[str, str, str]:
     """What a call is, however its arguments are written."""
     try:
         arguments = json.dumps(json.loads(call.arguments), sort_keys=True)
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = call.arguments
     return call.id, call.name, arguments
 

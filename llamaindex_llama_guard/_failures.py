@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,23 +20,36 @@ def as_output(error: Exception) -> failures.Failed:
     return failures.as_output(error, texts_in)
 
 
-def texts_in(value: Any) -> Iterator[str]:
-    """All text in a value, at any depth."""
+def texts_in(value: Any, above: tuple[int, ...] = ()) -> Iterator[str]:
+    """All text in a value, at any depth.
+
+    Args:
+        value: any value; one that holds itself is read once.
+        above: what it stands in, to know that by.
+    """
     match value:
-        case None | bool() | int() | float() | BaseException():
+        case None | bool() | int() | float():
             pass
         case str():
             yield value
-        case Mapping():
-            for name, item in value.items():
-                yield str(name)
-                yield from texts_in(item)
-        case list() | tuple() | set() | frozenset():
-            for item in value:
-                yield from texts_in(item)
-        case BaseModel():
-            yield from texts_in(dict(value))
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            yield from texts_in(asdict(value))
+        case _ if id(value) in above:
+            pass
         case _:
-            yield str(value)
+            inside = _inside(value)
+            for item in [str(value)] if inside is None else inside:
+                yield from texts_in(item, (*above, id(value)))
+
+
+def _inside(value: Any) -> Iterable[Any] | None:
+    """What a value is made of; `None` where it is written out as a whole."""
+    match value:
+        case Mapping():
+            return [part for name, item in value.items() for part in (str(name), item)]
+        case list() | tuple() | set() | frozenset():
+            return value
+        case BaseModel():
+            return _inside(dict(value))
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _inside({field.name: getattr(value, field.name) for field in fields(value)})
+        case _:
+            return None

@@ -22,6 +22,7 @@ from llamaindex_llama_guard._reply_form import METADATA_KEY
 
 ASKED_KEY = "llama_guard_asked"
 """Where a guarded agent's context keeps the conversation that ends with the calls it is about to make."""
+_INPUT_NAMES = {"args", "kwargs", "input"}  # under which LlamaIndex's own tools note what they were given
 _MEMORY_KEY, _SCRATCHPAD_KEY = "memory", "scratchpad"
 
 try:
@@ -65,6 +66,9 @@ def guarded_run(policy: Policy, conversation: Conversation, call: ToolCall, *, i
     output = run.result
     if run.refusal or not isinstance(output, ToolOutput):
         return run
+    if not _is_input_of(call, output.raw_input):
+        output = output.model_copy(update={"raw_input": {}})
+        run = replace(run, result=output)
     if beside := _beside(output):
         decision = yield from screen_tool_result(policy, asking, Message("tool", beside))
         if isinstance(decision, Refuse):
@@ -81,7 +85,8 @@ def output_of(run: Run, tool_name: str) -> ToolOutput:
         said = str(error) or type(error).__name__  # hosts take no empty messages
         return _error(tool_name, said, said, error)
     assert run.result is not None  # noqa: S101 - a tool that was not refused has run
-    return run.result
+    is_named = run.result.tool_name == tool_name  # nobody judges what a tool calls itself
+    return run.result if is_named else run.result.model_copy(update={"tool_name": tool_name})
 
 
 def _error(tool_name: str, content: str, raw_output: Any, exception: Exception) -> ToolOutput:
@@ -119,6 +124,11 @@ def _asked(conversation: Conversation, call: ToolCall) -> tuple[Conversation, To
     return (*conversation, assistant("", (call,))), call
 
 
+def _is_input_of(call: ToolCall, raw_input: Any) -> bool:
+    """Whether what a tool says that it was given is what was judged."""
+    return all(text in _INPUT_NAMES or _is_said(text, call.arguments) for text in texts_in(raw_input))
+
+
 def _beside(output: ToolOutput) -> tuple[Text, ...]:
     """What an output holds that its content does not say, such as the sources of an answer."""
     content = output.content
@@ -141,7 +151,7 @@ def _content_alone(output: ToolOutput) -> ToolOutput:
     return ToolOutput(
         tool_name=output.tool_name,
         blocks=output.blocks,
-        raw_input=output.raw_input,
+        raw_input={},
         raw_output=output.content,
         is_error=output.is_error,
     )

@@ -20,12 +20,12 @@ from llama_index.core.tools import BaseTool
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun
-from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.errors import ConfigurationError, GuardUnavailable
 from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Policy, Refuse, refusal_error
 from llama_guard_core.guardrail.screening import Flow, RunTool, screen_reply
 from llama_guard_core.messages import Conversation, ToolCall, assistant
-from llamaindex_llama_guard._agent_llms import ReadsAction, agent_llm
+from llamaindex_llama_guard._agent_llms import ReadsAction, agent_llm, run_was_refused
 from llamaindex_llama_guard._agent_steps import GuardedSteps, GuardedWorkflow, tools_under_guard
 from llamaindex_llama_guard._conversation import arguments_text, conversation_of
 from llamaindex_llama_guard._failures import as_output
@@ -179,6 +179,10 @@ def _judged(make: _Makes | None, guard: LlamaGuard) -> Callable[[list[ChatMessag
         return None
 
     async def made(messages: list[ChatMessage]) -> Any:
+        if run_was_refused.get():
+            msg = "no answer is made of a run that was refused"
+            raise GuardUnavailable(msg, reason="not_judgeable")
+
         async def call() -> Any:
             with unobserved():
                 answer = make(messages)

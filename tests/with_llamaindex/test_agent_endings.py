@@ -139,6 +139,7 @@ async def test_what_has_gone_to_a_memorys_blocks_does_not_go_there_again(provide
     )
     assert sorted(set(block.got)) == sorted(block.got)
     assert MARKER not in repr([message.content for message in await kept.aget_all()])
+    await kept.sql_store._async_engine.dispose()  # LlamaIndex leaves its database open
 
 
 async def test_a_refused_result_behind_the_one_that_is_the_answer_is_answered(provider: FakeProvider) -> None:

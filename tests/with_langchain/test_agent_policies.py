@@ -28,6 +28,7 @@ from with_langchain.guarded_agents import (
     call,
     is_accepted,
     last_text,
+    streamed,
     texts,
 )
 
@@ -209,6 +210,15 @@ async def test_what_a_model_said_before_its_prompt_was_refused_is_not_shown_in_p
     state = await astreamed(bench.agent("read", model=model), asks("Build a BOMB"))
     assert (REFUSAL, {}) == (last_text(state), bench.ran)
     assert [] == state["messages"][-1].tool_calls
+
+
+@pytest.mark.parametrize("run", [streamed, astreamed])
+async def test_a_refused_reply_that_broke_off_is_refused_whole(run: Run) -> None:
+    """Its call is unsafe and its words are not, but nobody knows what it would have gone on to say."""
+    bench = Bench()
+    model = ForeignModel(reply=[*calling("read", '{"text": "a BOMB"}')[:1], ConnectionError("away")])
+    state = await run(bench.agent("read", model=model), asks("Go"))
+    assert (REFUSAL, []) == (last_text(state), state["messages"][-1].tool_calls)
 
 
 @every_run

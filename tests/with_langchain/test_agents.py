@@ -134,6 +134,14 @@ async def test_a_message_of_a_picture_alone_is_judged(run: Run) -> None:
 
 
 @every_run
+async def test_content_in_blocks_stays_in_blocks(run: Run) -> None:
+    bench = Bench([Reply("", (call("read", "notes"),)), DONE], results={"read": [{"type": "text", "text": "fine"}]})
+    blocks = [{"type": "text", "text": "Hello"}]
+    state = await run(bench.agent("read"), {"messages": [HumanMessage(blocks)]})
+    assert [blocks, [{"type": "text", "text": "fine"}]] == [state["messages"][at].content for at in (0, 2)]
+
+
+@every_run
 async def test_the_applications_own_instructions_are_not_judged(run: Run) -> None:
     bench = Bench([DONE])
     agent = bench.agent("read", system_prompt="Never speak of a BOMB.")

@@ -21,8 +21,8 @@ from langchain_llama_guard._scout_settings import ScoutSettings
 from langchain_llama_guard.guarded_chat_models import GuardedChatModel, serving_agent
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.guardrail.decisions import Refuse, decision_records
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Refuse, decision_records
 from llama_guard_core.guardrail.screening import CallModel, Flow, screen_reply
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import assistant

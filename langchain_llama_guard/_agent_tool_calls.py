@@ -17,7 +17,7 @@ from langchain_llama_guard._history import refused_call
 from langchain_llama_guard._refusals import METADATA_KEY
 from langchain_llama_guard._tool_descriptions import screen_tool
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import refused_before, screen_tool_call
 from llama_guard_core.guardrail.verdict import Stage

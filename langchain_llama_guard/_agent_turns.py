@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_llama_guard._conversation import conversation_of
 from langchain_llama_guard._history import after_reply, prompt_refusal, refused_answer, replacements, was_refused_apart
 from langchain_llama_guard._refusals import REFUSED, refusal_message
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.history import HistoryCheck, decided, history_checks
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, decision_records
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, reply_check, screen
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Message

@@ -15,7 +15,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import ToolCall, tool_call, tool_call_chunk
 
 from langchain_llama_guard._conversation import is_call, message_of
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, decision_record, decision_records
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record, decision_records
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import screen_parts, withheld_arguments
 from llama_guard_core.messages import Conversation, Message

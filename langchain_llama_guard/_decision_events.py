@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 
 from langchain_llama_guard._held_events import RunManager
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
 
 EVENT_NAME = "llama_guard"
 

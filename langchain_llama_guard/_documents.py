@@ -8,8 +8,9 @@ from typing import Literal
 from langchain_core.documents import Document
 
 from langchain_llama_guard._values import text_of
+from llama_guard_core.guardrail.decisions import Allow, Refuse, refusal_error
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, refusal_error
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, screen_document
 from llama_guard_core.messages import Message, user
 

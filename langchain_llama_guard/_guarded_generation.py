@@ -22,8 +22,8 @@ from langchain_llama_guard._refusals import refusal_message, with_records
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, acatching_stream, arun, catching, catching_stream, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies
 from llama_guard_core.messages import Conversation, Message, assistant
 

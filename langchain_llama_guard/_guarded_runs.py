@@ -20,8 +20,8 @@ from langchain_llama_guard._held_events import (
 )
 from langchain_llama_guard._values import conversation_in, refusal_like, reply_in, reply_in_pieces, text_added_by_piece
 from llama_guard_core.drive import acatching_stream, catching_stream
+from llama_guard_core.guardrail.decisions import Refuse, refusal_error
 from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
-from llama_guard_core.guardrail.policy import Refuse, refusal_error
 from llama_guard_core.guardrail.screening import GuardedReply, withholds_replies
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR
 from llama_guard_core.guardrail.stream_guard import StreamGuard

@@ -25,8 +25,8 @@ from langchain_llama_guard._tool_runs import failed
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Allow, Refuse
 from llama_guard_core.guardrail.screening import Flow, RunTool
 from llama_guard_core.guardrail.tool_screening import screen_tool_call, screen_tool_result, up_to_call
 from llama_guard_core.messages import Conversation, Message, ToolCall

@@ -12,8 +12,9 @@ from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_llama_guard._calls_apart import CallsApart, ReplyParts
 from langchain_llama_guard._conversation import message_of, spoken_in, text_added_by, with_lost_text
 from langchain_llama_guard._refusals import METADATA_KEY, refusal_chunk, with_records
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
-from llama_guard_core.guardrail.policy import Policy, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard

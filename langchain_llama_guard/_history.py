@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_llama_guard._calls_apart import without_arguments
 from langchain_llama_guard._conversation import message_of
 from langchain_llama_guard._refusals import METADATA_KEY, with_records_on
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record, decision_records
 from llama_guard_core.guardrail.history import WITHHELD_PROMPT
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record, decision_records
 
 M = TypeVar("M", bound=BaseMessage)
 Decisions = Sequence[Allow | Refuse | None]

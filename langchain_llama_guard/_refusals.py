@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
 from langchain_llama_guard._content_blocks import MODEL_PROVIDER
-from llama_guard_core.guardrail.policy import Allow, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 
 METADATA_KEY = "llama_guard"
 """Where a message says what was decided about it: `message.response_metadata["llama_guard"]`."""

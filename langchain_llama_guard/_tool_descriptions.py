@@ -12,7 +12,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all, run
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import screen_description
 

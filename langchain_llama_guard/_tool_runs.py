@@ -15,8 +15,8 @@ from langchain_llama_guard._history import in_place_of, refused_call, refused_re
 from langchain_llama_guard._tool_results import said_in, with_messages
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Refuse
 from llama_guard_core.guardrail.tool_screening import GuardedToolRun, guarded_tool
 from llama_guard_core.messages import Conversation, Message
 

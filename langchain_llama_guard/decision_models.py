@@ -29,7 +29,8 @@ from langchain_llama_guard._values import conversation_in
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun, run
 from llama_guard_core.errors import ConfigurationError
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, refusal_error
+from llama_guard_core.guardrail.decisions import Allow, Refuse, refusal_error
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, screen_prompt, screen_reply
 from llama_guard_core.guardrail.tool_screening import screen_tool_call
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from langchain_llama_guard._documents import MetadataKeys, OnUnsafePassage, passages_left, screen_passage
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all, run
-from llama_guard_core.guardrail.policy import Allow, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.screening import Flow
 
 

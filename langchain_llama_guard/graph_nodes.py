@@ -16,8 +16,9 @@ from langchain_llama_guard._refusals import METADATA_KEY, refusal_message
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all, run
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records, refusal_error
 from llama_guard_core.guardrail.history import decided, history_checks
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, decision_records, refusal_error
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, screen
 
 Route = Literal["allowed", "refused"]

@@ -21,7 +21,7 @@ from langchain_llama_guard._values import (
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.policy import Allow, Refuse, refusal_error
+from llama_guard_core.guardrail.decisions import Allow, Refuse, refusal_error
 from llama_guard_core.guardrail.screening import Flow, screen_prompt, screen_reply
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release
 from llama_guard_core.guardrail.stream_guard import StreamGuard

@@ -22,7 +22,7 @@ from langchain_llama_guard.retrievers import GuardedRetriever
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, catching, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.policy import Refuse
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.screening import guarded_call
 from llama_guard_core.guardrail.stream_events import Halted
 

@@ -15,8 +15,9 @@ from llama_index.core.storage.chat_store.base_db import MessageStatus
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.history import WITHHELD_PROMPT, HistoryCheck, history_checks
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, screen
 from llama_guard_core.messages import Conversation
 from llamaindex_llama_guard._conversation import conversation_of

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Refuse
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Message, ToolCall
 from llamaindex_llama_guard._conversation import call_key, message_of

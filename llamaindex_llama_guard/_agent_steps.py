@@ -17,8 +17,8 @@ from llama_index.core.tools import AsyncBaseTool, BaseTool
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import cancelled, in_background
+from llama_guard_core.guardrail.decisions import Refuse, decision_records, refusal_error
 from llama_guard_core.guardrail.history import WITHHELD_PROMPT
-from llama_guard_core.guardrail.policy import Refuse, decision_records, refusal_error
 from llamaindex_llama_guard._agent_history import ScreenedHistory, redact, screened
 from llamaindex_llama_guard._agent_llms import HANDOFF, run_was_refused, was_refused
 from llamaindex_llama_guard._conversation import call_key, message_of

@@ -8,7 +8,8 @@ from typing import Any
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node
 
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, screen_document
 from llama_guard_core.messages import Message, Part, Unjudgeable
 from llamaindex_llama_guard._conversation import parts_of

@@ -17,8 +17,9 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import Asks, AsksAsync, acatching, acatching_stream, arun, catching, catching_stream, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
+from llama_guard_core.guardrail.decisions import Refuse, decision_records
 from llama_guard_core.guardrail.failures import Failed, shown_before_failure, with_failures
-from llama_guard_core.guardrail.policy import Policy, Refuse, decision_records
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, GuardedReply, guarded_call, judges_replies
 from llama_guard_core.guardrail.stream_events import Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from llama_guard_core.drive import acatching_stream, catching_stream
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
+from llama_guard_core.guardrail.decisions import Allow, Decision, Refuse, decision_records
 from llama_guard_core.guardrail.failures import Failed, with_failures
-from llama_guard_core.guardrail.policy import Allow, Decision, Refuse, decision_records
 from llama_guard_core.guardrail.screening import GuardedReply
 from llama_guard_core.guardrail.stream_events import REFUSAL_SEPARATOR, Halted, Release, stream_records
 from llama_guard_core.guardrail.stream_guard import StreamGuard

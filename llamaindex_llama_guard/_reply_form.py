@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from pydantic import BaseModel
 
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, decision_records
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import screen_parts
 from llama_guard_core.messages import Conversation, Message, ToolCall

@@ -11,8 +11,9 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.tools import ToolOutput
 
 from llama_guard_core.errors import LlamaGuardError
+from llama_guard_core.guardrail.decisions import Refuse, decision_record, refusal_error
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Policy, Refuse, decision_record, refusal_error
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import GuardedToolRun, guarded_tool, screen_tool_result
 from llama_guard_core.messages import Conversation, Message, Text, ToolCall, assistant

@@ -9,8 +9,8 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 from pydantic import BaseModel
 
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.history import WITHHELD_PROMPT
-from llama_guard_core.guardrail.policy import Refuse
 from llama_guard_core.guardrail.tool_screening import withheld_arguments
 from llama_guard_core.messages import ToolCall
 from llamaindex_llama_guard._conversation import arguments_text, call_in, call_key, message_of

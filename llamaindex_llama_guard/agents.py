@@ -21,8 +21,9 @@ from llama_index.core.tools import BaseTool
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable
+from llama_guard_core.guardrail.decisions import Refuse, refusal_error
 from llama_guard_core.guardrail.failures import Failed
-from llama_guard_core.guardrail.policy import Policy, Refuse, refusal_error
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, RunTool, screen_reply
 from llama_guard_core.messages import Conversation, ToolCall, assistant
 from llamaindex_llama_guard._agent_llms import ReadsAction, agent_llm, run_was_refused

@@ -20,7 +20,7 @@ from llama_index.core.llms.llm import LLM
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun, run
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import screen_prompt
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, user

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, computed_field
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all, run
-from llama_guard_core.guardrail.policy import Allow, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.verdict import Stage
 from llamaindex_llama_guard._documents import is_remarkable, marked, screen_node
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all, run
-from llama_guard_core.guardrail.policy import Allow, Refuse, refusal_error
+from llama_guard_core.guardrail.decisions import Allow, Refuse, refusal_error
 from llamaindex_llama_guard._documents import is_remarkable, marked, screen_node
 
 OnUnsafePassage = Literal["drop", "flag", "refuse"]

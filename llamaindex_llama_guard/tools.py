@@ -13,7 +13,7 @@ from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolOu
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import acatching, arun, arun_all, catching, run
-from llama_guard_core.guardrail.policy import Allow, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.screening import Flow
 from llama_guard_core.guardrail.tool_screening import screen_description
 from llama_guard_core.guardrail.verdict import Stage

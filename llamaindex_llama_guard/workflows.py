@@ -13,7 +13,7 @@ from workflows.resource import Resource
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record
 from llama_guard_core.guardrail.screening import Flow, screen_document, screen_prompt, screen_reply
 from llama_guard_core.guardrail.tool_screening import screen_tool_call, screen_tool_result
 from llama_guard_core.messages import Conversation, ToolCall, user

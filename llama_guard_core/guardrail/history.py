@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse, StageRules
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy, StageRules
 from llama_guard_core.guardrail.screening import Check, prompt_check, reply_check
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message, Text

@@ -14,7 +14,8 @@ from itertools import dropwhile, takewhile
 from typing import Any, Generic, TypeVar
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Allow, Decision, Policy, Raise, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Decision, Raise, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.prompt import without_instructions
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_records
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_records
 from llama_guard_core.guardrail.screening import Check
 
 REFUSAL_SEPARATOR = "\n\n"

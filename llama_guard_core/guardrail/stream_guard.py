@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Allow, Decision, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Decision, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Check, enforced, judges_replies, prompt_check, reply_check
 from llama_guard_core.guardrail.stream_events import (
     AwaitVerdict,

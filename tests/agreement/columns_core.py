@@ -9,7 +9,7 @@ from agreement.scenarios import Staged, Told
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun, run
 from llama_guard_core.drive_streams import aguard_stream, guard_stream
-from llama_guard_core.guardrail.policy import Allow, Refuse, decision_record
+from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record
 from llama_guard_core.guardrail.screening import guarded_call, screen_prompt
 from llama_guard_core.guardrail.stream_guard import StreamGuard
 from llama_guard_core.messages import Message, Text, ToolCall, user

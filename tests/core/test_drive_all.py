@@ -8,7 +8,8 @@ import pytest
 
 from llama_guard_core.drive import arun_all
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Check, document_check, screen_document
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Image, Message, Text, Unjudgeable, user

@@ -10,7 +10,7 @@ from langchain_core.messages.tool import tool_call_chunk
 
 from langchain_llama_guard._calls_apart import without_arguments
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.policy import Refuse
+from llama_guard_core.guardrail.decisions import Refuse
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 
 REFUSAL = Refuse(Stage.TOOL_CALL, "No.", Verdict(safe=False, stage=Stage.TOOL_CALL))

@@ -6,8 +6,9 @@ from hypothesis import given
 from strategies import conversations, policies
 
 from llama_guard_core.drive import run
+from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.history import HistoryCheck, decided, history_checks
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Check, prompt_check, reply_check, screen
 from llama_guard_core.guardrail.tool_screening import guarded_tool
 from llama_guard_core.guardrail.verdict import Stage, Verdict

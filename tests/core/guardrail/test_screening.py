@@ -10,7 +10,8 @@ from strategies import conversations, policies
 
 from llama_guard_core.drive import run
 from llama_guard_core.errors import GuardUnavailable, LlamaGuardError, UnsafeContent
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import (
     Check,
     Flow,

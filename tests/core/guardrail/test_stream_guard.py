@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
-from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Policy
 from llama_guard_core.guardrail.screening import Check
 from llama_guard_core.guardrail.stream_events import (
     AwaitVerdict,

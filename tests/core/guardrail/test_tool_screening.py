@@ -8,7 +8,8 @@ import pytest
 
 from llama_guard_core.drive import arun, run
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
-from llama_guard_core.guardrail.policy import Allow, Policy, Refuse
+from llama_guard_core.guardrail.decisions import Allow, Refuse
+from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Check
 from llama_guard_core.guardrail.tool_screening import (
     UNJUDGED,

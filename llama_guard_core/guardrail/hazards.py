@@ -8,15 +8,14 @@ injection: a safe verdict says nothing about those.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator
-
-from llama_guard_core.errors import ConfigurationError
+from pydantic import AfterValidator, Field
 
 LlamaGuardVersion = Literal[1, 2, 3, 4]
+H = TypeVar("H", bound=Iterable[str])
 HazardAction = Literal["block", "flag", "ignore"]
 
 _NAMES: Mapping[LlamaGuardVersion, tuple[str, ...]] = {
@@ -58,9 +57,7 @@ _NAMES: Mapping[LlamaGuardVersion, tuple[str, ...]] = {
         "Code Interpreter Abuse",
     ),
 }
-_VERSIONED = re.compile(r"llama-?guard-?([1-4])(?![\d.]*b)", re.IGNORECASE)
-_FIRST_VERSION = re.compile(r"llama-?guard-?7b", re.IGNORECASE)
-_SMALL = re.compile(r"(?<![a-z\d.])11?b(?![a-z\d])", re.IGNORECASE)
+_SLUG_WORDS = re.compile(r"[a-z]+")
 _CODE = re.compile(r"[SO]\d{1,2}\Z", re.ASCII)
 
 
@@ -123,13 +120,9 @@ class Taxonomy:
         Raises:
             ConfigurationError: if neither says which version it is.
         """
-        found = _VERSIONED.search(model)
-        told = version or (int(found[1]) if found else 1 if _FIRST_VERSION.search(model) else None)
-        if told not in (1, 2, 3, 4):
-            msg = f"model {model!r} does not say which Llama Guard it is: pass version=4 (or 1, 2, 3)"
-            raise ConfigurationError(msg)
-        small = told == 3 and _SMALL.search(model) is not None  # noqa: PLR2004 - only version 3 has small models
-        return cls.of(cast("LlamaGuardVersion", told), text_and_code=not small)
+        from llama_guard_core.guardrail.guard_models import GuardModel  # noqa: PLC0415 (it reads this class)
+
+        return GuardModel.named(model, version).taxonomy
 
     def category(self, code: str) -> HazardCategory:
         """The category of a code, known or not."""
@@ -138,6 +131,17 @@ class Taxonomy:
             if category.code == code:
                 return category
         return HazardCategory(code, _UNKNOWN, self.version)
+
+    def code_of_slug(self, slug: str) -> str | None:
+        """The code of a hazard that is named by a slug, such as `indiscriminate-weapons`; `None` if none fits.
+
+        Meta's moderation endpoint names hazards so. Its slugs are in no documentation; a part of a name will do.
+        """
+        words = set(_SLUG_WORDS.findall(slug.lower())) - {"and"}
+        names = {category.code: set(_SLUG_WORDS.findall(category.name.lower())) for category in self.categories}
+        same = [code for code, name in names.items() if name == words]
+        like = [code for code, name in names.items() if words and words < name]
+        return same[0] if same else like[0] if len(like) == 1 else None
 
     def defines(self, hazard: str) -> bool:
         """Whether `hazard`, a code or a name, is one of these categories."""
@@ -153,7 +157,7 @@ def is_hazard(text: str) -> bool:
     return _CODE.match(text) is not None or text in HAZARD_NAMES
 
 
-def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, HazardAction]:
+def _checked_hazards(hazards: H) -> H:
     for hazard in hazards:
         if not is_hazard(hazard):
             msg = f"{hazard!r} is no hazard: write a code such as 'S9' or a name such as 'Indiscriminate Weapons'"
@@ -163,3 +167,7 @@ def _checked_hazards(hazards: Mapping[str, HazardAction]) -> Mapping[str, Hazard
 
 Hazards = Annotated[Mapping[str, HazardAction], AfterValidator(_checked_hazards)]
 """What follows per hazard, by code or name."""
+HazardNames = Annotated[tuple[str, ...], AfterValidator(_checked_hazards)]
+"""Hazards, by code or name."""
+Thresholds = Annotated[Mapping[str, Annotated[float, Field(ge=0, le=1)]], AfterValidator(_checked_hazards)]
+"""A score for each of some hazards, by code or name."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnsafeContent
-from llama_guard_core.guardrail.hazards import HazardAction, HazardCategory, Hazards, Taxonomy
+from llama_guard_core.errors import ConfigurationError, GuardUnavailable
+from llama_guard_core.guardrail.custom_categories import CustomCategory
+from llama_guard_core.guardrail.decisions import Allow, Decision, Raise, Refuse, strictest, unsafe_content
+from llama_guard_core.guardrail.hazards import HazardAction, HazardCategory, HazardNames, Hazards, Taxonomy, Thresholds
 from llama_guard_core.guardrail.stream_windows import Streaming, StreamingLike
 from llama_guard_core.guardrail.verdict import Stage, Verdict
+
+V = TypeVar("V")
 
 Mode = Literal["enforce", "monitor"]
 OnUnsafe = Literal["refuse", "raise"]
@@ -23,83 +27,18 @@ DEFAULT_REFUSAL = "I can't help with that."
 DEFAULT_APOLOGY = "I can't answer right now: a safety check could not be completed. Please try again later."
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
-    """The text may pass.
-
-    Attributes:
-        stage: what was judged; `None` if nothing was.
-        verdict: what was said of it; `None` if it was not judged or could not be.
-        flagged: hazards that were named and, by the policy, let through.
-        overruled: true where monitor mode let pass what enforce mode would have refused.
-        error: why there is no verdict, where the policy lets unjudged text pass.
-    """
-
-    stage: Stage | None = None
-    verdict: Verdict | None = None
-    flagged: tuple[HazardCategory, ...] = ()
-    overruled: bool = False
-    error: GuardUnavailable | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """The text may not pass; `text` is shown in its place.
-
-    Attributes:
-        stage: what was judged.
-        text: the refusal.
-        verdict: what was said of it; `None` if no verdict could be had.
-        error: why there is no verdict.
-    """
-
-    stage: Stage
-    text: str
-    verdict: Verdict | None = None
-    error: GuardUnavailable | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """The text may not pass, and the policy asks for an exception."""
-
-    stage: Stage
-    error: UnsafeContent | GuardUnavailable
-
-
-Decision = Allow | Refuse | Raise
-
-
-def decision_record(decision: Allow | Refuse) -> dict[str, Any]:
-    """A decision as plain JSON values for metadata and traces; it holds no judged text."""
-    record: dict[str, Any] = {
-        "action": "allow" if isinstance(decision, Allow) else "refuse",
-        "stage": decision.stage.value if decision.stage else None,
-        "verdict": None if decision.verdict is None else decision.verdict.as_dict(),
-        "no_verdict": decision.error.reason if decision.error else None,
-    }
-    if isinstance(decision, Allow):
-        record["flagged"] = [category.code for category in decision.flagged]
-        record["overruled"] = decision.overruled
-    return record
-
-
-def decision_records(decision: Allow | Refuse) -> list[dict[str, Any]]:
-    """The record of a decision, if there was one to take: nothing to judge leaves no record."""
-    judged = decision.verdict is not None or decision.error is not None
-    return [decision_record(decision)] if judged else []
-
-
 class StageRules(BaseModel):
     """What a policy says differently for one stage. Whatever is left out is as in the policy.
 
     Attributes:
         hazards: what follows per hazard at this stage, merged over the policy's own.
+        thresholds: the scores that hazards need at this stage, merged likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     hazards: Hazards = Field(default_factory=dict)
+    thresholds: Thresholds = Field(default_factory=dict)
     mode: Mode | None = None
     refusal: Refusal | None = None
     apology: str | None = None
@@ -117,6 +56,14 @@ class Policy(BaseModel):
             So is an `unsafe` that names no hazard or one this version does not define: what the guard did
             not say cannot be excused. S6 (Specialized Advice) flags ordinary medical, legal and financial
             answers; applications about these usually set it to `flag`.
+        thresholds: per hazard, the score from which on it is blocked, 0 to 1. Below it the text passes, and the
+            hazard is flagged. The score is that of the whole verdict, `unsafe` against `safe`, since Llama Guard
+            tells none for each hazard, and is not calibrated: choose it on data of your own. Where a host gives no
+            score, the hazard is blocked as without a threshold.
+        excluded_categories: hazards that the guard is not asked about, by code or name. They are left out of its prompt
+            where the host allows it (`LlamaGuard` says where), and of its answer elsewhere. The two differ: a guard
+            that is not asked about one hazard may name another for the same text.
+        custom_categories: hazards of your own, asked about one by one; see `CustomCategory`.
         mode: `enforce`, or `monitor`: everything passes, and the decision says what enforce would have done.
             Text that could not be judged passes too.
         refusal: what is shown in place of unsafe text: a sentence, or a function from the verdict to one.
@@ -141,6 +88,9 @@ class Policy(BaseModel):
 
     stages: frozenset[Stage] = Field(default=frozenset(Stage), min_length=1)
     hazards: Hazards = Field(default_factory=dict)
+    thresholds: Thresholds = Field(default_factory=dict)
+    excluded_categories: HazardNames = ()
+    custom_categories: tuple[CustomCategory, ...] = ()
     mode: Mode = "enforce"
     refusal: Refusal = DEFAULT_REFUSAL
     apology: str = DEFAULT_APOLOGY
@@ -180,11 +130,18 @@ class Policy(BaseModel):
         Raises:
             ConfigurationError: naming the hazard and the version that lacks it.
         """
-        for hazard in (*self.hazards, *(hazard for rules in self.per_stage.values() for hazard in rules.hazards)):
+        for hazard in self.hazards_named:
             if not taxonomy.defines(hazard):
                 known = ", ".join(category.code for category in taxonomy.categories)
                 msg = f"hazards: Llama Guard {taxonomy.version} as asked here has no {hazard!r}; it has {known}"
                 raise ConfigurationError(msg)
+
+    @property
+    def hazards_named(self) -> tuple[str, ...]:
+        """The hazards that it says something about, each by the code or the name it is written with."""
+        rules: list[Policy | StageRules] = [self, *self.per_stage.values()]
+        named = (hazard for rule in rules for hazard in (*rule.hazards, *rule.thresholds))
+        return tuple(dict.fromkeys((*named, *self.excluded_categories)))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """The same in every process, although sets are not: the text is part of what caches look answers up by."""
@@ -203,7 +160,7 @@ class Policy(BaseModel):
             also: further stages the judged text belongs to; the strictest decision holds.
         """
         others = (self._decided(replace(verdict, stage=stage)) for stage in also)
-        return _strictest([self._decided(verdict), *others])
+        return strictest([self._decided(verdict), *others])
 
     def without_verdict(self, stage: Stage, error: GuardUnavailable, *, also: Sequence[Stage] = ()) -> Decision:
         """What follows when no verdict could be had.
@@ -213,13 +170,13 @@ class Policy(BaseModel):
             error: why it could not be.
             also: further stages the text belongs to; the strictest decision holds.
         """
-        return _strictest([self._undecided(each, error) for each in (stage, *also)])
+        return strictest([self._undecided(each, error) for each in (stage, *also)])
 
     def _decided(self, verdict: Verdict) -> Decision:
         if verdict.safe:
             return Allow(verdict.stage, verdict)
         rules = self._rules(verdict.stage)
-        actions = {category: rules.action(category) for category in verdict.categories}
+        actions = {category: rules.action(category, verdict.score) for category in verdict.categories}
         flagged = tuple(category for category, action in actions.items() if action == "flag")
         if actions and verdict.all_named and "block" not in actions.values():
             return Allow(verdict.stage, verdict, flagged)
@@ -228,7 +185,7 @@ class Policy(BaseModel):
         text = rules.refusal if isinstance(rules.refusal, str) else rules.refusal(verdict)
         if rules.on_unsafe == "refuse":
             return Refuse(verdict.stage, text, verdict)
-        return Raise(verdict.stage, _unsafe(verdict, text))
+        return Raise(verdict.stage, unsafe_content(verdict, text))
 
     def _undecided(self, stage: Stage, error: GuardUnavailable) -> Decision:
         rules = self._rules(stage)
@@ -244,7 +201,8 @@ class Policy(BaseModel):
             apology=self.apology if own.apology is None else own.apology,
             on_unsafe=own.on_unsafe or self.on_unsafe,
             on_no_verdict=own.on_no_verdict or self.on_no_verdict,
-            hazards=(own.hazards, self.hazards),
+            hazards=(own.hazards, self.hazards, {custom.name: custom.action for custom in self.custom_categories}),
+            thresholds=(own.thresholds, self.thresholds),
         )
 
 
@@ -258,36 +216,19 @@ class _Rules:
     on_unsafe: OnUnsafe
     on_no_verdict: OnNoVerdict
     hazards: tuple[Mapping[str, HazardAction], ...]
+    thresholds: tuple[Mapping[str, float], ...]
 
-    def action(self, category: HazardCategory) -> HazardAction:
-        words = (category.code, category.name) if category.known else ()
-        told = (hazards[word] for hazards in self.hazards for word in words if word in hazards)
-        return next(told, "block")
-
-
-def _strictest(decisions: Sequence[Decision]) -> Decision:
-    """The first that does not allow; else the first that allows only because a policy says so; else the first."""
-    withheld = [decision for decision in decisions if not isinstance(decision, Allow)]
-    noted = [
-        decision for decision in decisions if isinstance(decision, Allow) and (decision.overruled or decision.flagged)
-    ]
-    return (*withheld, *noted, *decisions)[0]
+    def action(self, category: HazardCategory, score: float | None) -> HazardAction:
+        told = _told(category, self.hazards) or "block"
+        threshold = _told(category, self.thresholds)
+        is_below = threshold is not None and score is not None and score < threshold
+        return "flag" if told == "block" and is_below else told
 
 
-def refusal_error(refusal: Refuse) -> UnsafeContent | GuardUnavailable:
-    """A refusal as an exception, for places that have no way to show a text."""
-    if refusal.error is not None:
-        return refusal.error
-    if refusal.verdict is None:
-        msg = "a refusal has a verdict, or a reason why there is none"
-        raise ValueError(msg)
-    return _unsafe(refusal.verdict, refusal.text)
-
-
-def _unsafe(verdict: Verdict, refusal: str) -> UnsafeContent:
-    named = ", ".join(map(str, verdict.categories)) or "no hazard named"
-    msg = f"Llama Guard judged the {verdict.stage.value.replace('_', ' ')} unsafe ({named})"
-    return UnsafeContent(msg, stage=verdict.stage, verdict=verdict, refusal=refusal)
+def _told(category: HazardCategory, settings: Sequence[Mapping[str, V]]) -> V | None:
+    """What the first of several settings says about a hazard, by its code or its name."""
+    words = (category.code, category.name) if category.known else ()
+    return next((setting[word] for setting in settings for word in words if word in setting), None)
 
 
 def _named(error: ValidationError) -> str:

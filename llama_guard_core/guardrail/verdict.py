@@ -45,6 +45,9 @@ class Verdict:
         score: the probability of `unsafe`, 0 to 1, where the host gives log-probabilities; else `None`.
         model: the model that answered, as the host names it.
         provider: the provider behind the router, where it is named.
+        host: the host that was asked; of a list of hosts, the one that answered.
+        excluded: hazards that were named and that the policy does not ask about: they count for nothing. Where they
+            were all that was named, the verdict is safe.
         usage: tokens and cost of the question.
         latency: seconds from question to verdict, retries included; `None` for a cached verdict.
         cached: whether an earlier verdict was used again.
@@ -59,6 +62,8 @@ class Verdict:
     score: float | None = None
     model: str | None = None
     provider: str | None = None
+    host: str | None = None
+    excluded: tuple[HazardCategory, ...] = ()
     usage: Usage | None = None
     latency: float | None = None
     cached: bool = False
@@ -79,6 +84,8 @@ class Verdict:
             "score": self.score,
             "model": self.model,
             "provider": self.provider,
+            "host": self.host,
+            "excluded": [category.code for category in self.excluded],
             "tokens": self.usage.total_tokens if self.usage else None,
             "cost": self.usage.cost if self.usage else None,
             "latency": self.latency,
@@ -107,6 +114,7 @@ def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
         decisive,
         categories=tuple(dict.fromkeys(category for verdict in unsafe for category in verdict.categories)),
         all_named=all(verdict.all_named for verdict in unsafe),
+        excluded=tuple(dict.fromkeys(category for verdict in verdicts for category in verdict.excluded)),
         score=max(scores, default=None),
         usage=sum_of([verdict.usage for verdict in verdicts if verdict.usage]),
     )
@@ -140,7 +148,7 @@ def read_verdict(
     """
     text = _without_trailing_tokens(answer).strip(_DECORATION)
     if text.startswith("{"):
-        text = _from_json(text)
+        text = _from_json(text, taxonomy)
     if _UNSAFE.match(text):
         named = text[len("unsafe") :]
         codes = dict.fromkeys(code.upper() for code in _CODE.findall(named))
@@ -164,15 +172,32 @@ def _without_trailing_tokens(answer: str) -> str:
     return text
 
 
-def _from_json(text: str) -> str:
-    """A JSON verdict (Cloudflare's JSON mode) in Llama Guard's own words, or as it was if it is none."""
+def without_excluded(verdict: Verdict, excluded: Sequence[str]) -> Verdict:
+    """A verdict without the hazards that were not asked about; safe, if it named no others.
+
+    Args:
+        verdict: what the guard said.
+        excluded: the hazards, by code or name.
+    """
+    counted = [category for category in verdict.categories if not {category.code, category.name}.intersection(excluded)]
+    if verdict.safe or len(counted) == len(verdict.categories):
+        return verdict
+    left_out = tuple(category for category in verdict.categories if category not in counted)
+    # An `unsafe` whose list may be incomplete could be about any hazard.
+    is_safe = not counted and verdict.all_named
+    return replace(verdict, safe=is_safe, categories=tuple(counted), excluded=left_out)
+
+
+def _from_json(text: str, taxonomy: Taxonomy) -> str:
+    """A JSON verdict (Cloudflare's JSON mode, Meta's moderation) in Llama Guard's own words; other text as it was."""
     try:
         match json.loads(text):
             case {"safe": True, **rest} if not any(rest.values()):
                 return "safe"
             case {"safe": False, **rest}:
                 codes = rest.get("categories")
-                return "unsafe\n" + ",".join(map(str, codes if isinstance(codes, list) else []))
+                named = map(str, codes if isinstance(codes, list) else [])
+                return "unsafe\n" + ",".join(taxonomy.code_of_slug(code) or code for code in named)
     except (ValueError, RecursionError):
         pass
     return text

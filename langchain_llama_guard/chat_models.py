@@ -20,7 +20,6 @@ from langchain_llama_guard._replies import ai_message, generation_chunk
 from langchain_llama_guard._scout_settings import ScoutSettings, given
 from langchain_llama_guard._wire_messages import wire_tool_choice, wire_tools
 from langchain_llama_guard.structured_output import StructuredOutputMethod, structured_output
-from llama_guard_core.provider.hosts import host_for
 from llama_guard_core.provider.wire import Completion
 
 # The smallest window of OpenRouter's endpoints for Scout: the advertised 1,310,720 is not served by all.
@@ -116,7 +115,7 @@ class ChatLlamaScout(ScoutSettings):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The argument that is a secret, and the name it is asked for by when loaded again: one for each host."""
-        return {"api_key": host_for(self.base_url).api_key_env or "LLAMA_SCOUT_API_KEY"}
+        return {"api_key": self._hosts[0].api_key_env or "LLAMA_SCOUT_API_KEY"}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:

@@ -18,13 +18,18 @@ from llama_guard_core.errors import (
     UnreadableVerdict,
     UnsafeContent,
 )
+from llama_guard_core.guardrail.custom_categories import CustomCategory
+from llama_guard_core.guardrail.hardening import Hardening
 from llama_guard_core.guardrail.hazards import HazardCategory
+from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.policy import Policy, StageRules
 from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.stream_windows import Streaming
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCall
 from llama_guard_core.provider.connection import Timeouts
+from llama_guard_core.provider.embedded import Embedded
+from llama_guard_core.provider.hosts import Host
 from llama_guard_core.provider.routing import Attribution, ProviderRouting
 from llama_guard_core.usage import Usage
 from llama_guard_core.verdict_cache import VerdictCache
@@ -36,9 +41,14 @@ __all__ = [
     "AuthenticationFailed",
     "ConfigurationError",
     "Conversation",
+    "CustomCategory",
+    "Embedded",
     "GuardUnavailable",
+    "Hardening",
     "HazardCategory",
+    "Host",
     "Image",
+    "ImageRules",
     "LlamaGuard",
     "LlamaGuardError",
     "Message",

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from time import monotonic
 from typing import Any
 
 from pydantic import SecretStr
 from typing_extensions import Self
 
+from llama_guard_core.asking import Asking
 from llama_guard_core.errors import GuardUnavailable, ProviderError
-from llama_guard_core.guardrail.hazards import LlamaGuardVersion, Taxonomy
+from llama_guard_core.guard_clients import GuardClients
+from llama_guard_core.guard_host import GuardHost, Question
+from llama_guard_core.guard_kinship import check_codes_agree
+from llama_guard_core.guardrail.hardening import Hardening
+from llama_guard_core.guardrail.hazards import LlamaGuardVersion
+from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.policy import Policy
-from llama_guard_core.guardrail.prompt import guard_questions
+from llama_guard_core.guardrail.prompt import Turn, guard_questions
 from llama_guard_core.guardrail.screening import Check, prompt_stage
 from llama_guard_core.guardrail.splitting import Splitting
-from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict, worst_of
+from llama_guard_core.guardrail.verdict import Stage, Verdict
+from llama_guard_core.judged_images import pictures_to_show, with_pictures
 from llama_guard_core.messages import Conversation, ConversationLike, as_conversation
-from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection, Timeouts
-from llama_guard_core.provider.hosts import OPENROUTER
-from llama_guard_core.provider.routing import ProviderRouting
-from llama_guard_core.provider.wire import Completion
-from llama_guard_core.verdict_cache import VerdictCache, question_key
+from llama_guard_core.provider.failover import HostOrder
+from llama_guard_core.provider.hosts import require_one_key_each
+from llama_guard_core.provider.image_fetch import afetch_image, fetch_image
+from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
+from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
+from llama_guard_core.verdict_cache import VerdictCache
 
-DEFAULT_GUARD_MODEL = "meta-llama/llama-guard-4-12b"
-_MOST_TOKENS = 64  # a verdict naming all fourteen hazards takes about 45; some providers refuse fewer than 16
-_CHUNKS_AT_ONCE = 8
 _log = logging.getLogger(__name__)
 
 
@@ -44,9 +47,14 @@ class LlamaGuard:
     text and flags 11 % of safe text. It has no category for prompt injection, jailbreaks or insults.
 
     Args:
-        model: the guard model's id at the host.
-        api_key: the host's key. Left out, it is read from `OPENROUTER_API_KEY`, for OpenRouter only.
-        base_url: any other OpenAI-compatible host, up to and including its `/v1`.
+        model: the guard model's id, at each of the hosts. Left out, each host's own for the best Llama Guard it has.
+        api_key: the host's key. Left out, it is read from the host's environment variable, such as
+            `OPENROUTER_API_KEY`.
+        host: where the guard is: OpenRouter if left out; the name of a known host (`"together"`, `"vllm"`, `"ollama"`,
+            ...; docs/hosts.md has them all), an address, a `Host`, or an `Embedded` for a model file of yours. A list
+            of these is a failover list: the next is asked where one is down, at a limit, or has withdrawn the model.
+            A verdict is one host's alone, and says whose.
+        base_url: the address of any OpenAI-compatible host, up to and including its `/v1`; with `host`, where that is.
         timeout: seconds for one attempt at one check, or `Timeouts`. A check that takes longer is no verdict.
         max_retries: further attempts after a failure that may pass; 0 for none.
         default_headers: sent with every request, in place of ours where they have the same name.
@@ -54,16 +62,25 @@ class LlamaGuard:
         http_async_client: an `httpx.AsyncClient` of yours for async calls. You close it.
         policy: what is judged and what follows; blocks every hazard at every stage by default.
         routing: which of OpenRouter's providers may judge.
+        variant: how OpenRouter chooses among providers: `"balanced"`, `"nitro"`, `"exacto"`, as its site calls them.
+        fallback_models: other Llama Guards that OpenRouter may ask where this one cannot be had. No others: a chat
+            model would judge nothing, and an answer of one is no verdict.
         version: 1, 2, 3 or 4, where the model's id does not say which Llama Guard it is.
+        raw_prompt: whether the published prompt is written here, for the host's raw completion endpoint, and not by the
+            host's own template. Left out, so it is where that template is known to be broken (Ollama, llama.cpp,
+            embedded files); the `repr` of a guard says which.
         splitting: how a long text is split to be judged: a `Splitting` or its settings. A text beyond its bound is not
             judged, and nothing is ever cut off.
+        hardening: the forms in which a text is judged: a `Hardening` or its settings.
+        images: which images are judged, and whether their addresses are passed on: an `ImageRules` or its settings.
         cache: where verdicts are kept, so that the same question is not asked twice: one of its own, in this process,
             by default; a `VerdictCache` of yours, which guards may share; or `False` for none.
         on_verdict: called with every verdict, whatever follows from it: for metrics, and to watch in monitor
             mode. What it raises is raised to the caller.
 
     Raises:
-        ConfigurationError: if the policy names a hazard this version has not, or the version is unknown.
+        ConfigurationError: if the policy names a hazard this version has not, the version is unknown, or the host
+            cannot be asked so; the message names the host's limit.
 
     Example:
         ```python
@@ -76,8 +93,9 @@ class LlamaGuard:
     def __init__(
         self,
         *,
-        model: str = DEFAULT_GUARD_MODEL,
+        model: str | None = None,
         api_key: SecretStr | str | None = None,
+        host: HostLike | Sequence[HostLike] | None = None,
         base_url: str | None = None,
         timeout: float | Timeouts | None = 10.0,
         max_retries: int = 2,
@@ -86,34 +104,52 @@ class LlamaGuard:
         http_async_client: Any = None,
         policy: Policy | None = None,
         routing: ProviderRouting | None = None,
+        variant: ModelVariant | None = None,
+        fallback_models: Sequence[str] = (),
         version: LlamaGuardVersion | None = None,
+        raw_prompt: bool | None = None,
         splitting: Splitting | dict[str, Any] | None = None,
+        hardening: Hardening | dict[str, Any] | None = None,
+        images: ImageRules | dict[str, Any] | None = None,
         cache: VerdictCache | bool = True,
         on_verdict: Callable[[Verdict], None] | None = None,
     ) -> None:
-        self.model = model
+        hosts = chosen_hosts(host, base_url)
+        if api_key is not None:
+            require_one_key_each(hosts)
+        self._hosts = [
+            GuardHost(
+                each,
+                model=model,
+                version=version,
+                raw_prompt=raw_prompt,
+                variant=variant if each.is_router or len(hosts) == 1 else None,
+                fallback_models=fallback_models if each.is_router or len(hosts) == 1 else (),
+                routing=routing,
+            )
+            for each in hosts
+        ]
+        self.model = self._hosts[0].model
+        self.taxonomy = self._hosts[0].taxonomy
         self.policy = policy or Policy()
-        self.taxonomy = Taxonomy.for_model(model, version)
-        self.policy.check_against(self.taxonomy)
+        self._check(self.policy)
         self.splitting = Splitting.of(splitting)
+        self.hardening = Hardening.of(hardening)
+        self.images = ImageRules.of(images)
         self.cache = VerdictCache() if cache is True else None if cache is False else cache
         self._on_verdict = on_verdict
-        self._connection = Connection(
-            base_url=base_url,
-            api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers or {},
-        )
-        self._settings: dict[str, Any] = {"temperature": 0, "max_tokens": _MOST_TOKENS, "seed": 0}
-        if self._connection.host.name == OPENROUTER.name:
-            # Endpoints with a short context leave out the middle of a long chat unless told not to.
-            self._settings["plugins"] = [{"id": "context-compression", "enabled": False}]
-        if routing:
-            self._settings["provider"] = routing.as_request()
-        self._http_client = http_client
-        self._http_async_client = http_async_client
-        self._make_clients()
+        self._order = HostOrder(hosts)
+        connections = [
+            Connection(
+                host=each,
+                api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
+                timeout=timeout,
+                max_retries=max_retries,
+                default_headers=default_headers or {},
+            )
+            for each in hosts
+        ]
+        self._clients = GuardClients(connections, http_client, http_async_client)
 
     def check(self, conversation: ConversationLike, *, stage: Stage | str | None = None) -> Verdict:
         """Ask whether the end of a conversation is safe.
@@ -139,38 +175,42 @@ class LlamaGuard:
 
     def judge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
-        asked = monotonic()
         with _reported(question):
-            requests = self._requests(question)
-            key, known = self._known(requests)
-            if known is None:
-                known = self._kept(key, worst_of(self._answers(question, requests)), asked)
-            return self._told(question, known)
+            questions = self._questions(question)
+            if any(turn.images for turn in questions[0]):
+                shown = pictures_to_show(questions, self.images, question.stage)
+                for picture in filter(self.images.must_be_fetched, [*shown]):
+                    shown[picture] = fetch_image(picture, self.images, question.stage)
+                questions = with_pictures(questions, shown)
+            asking = self._asking(question, questions)
+            return self._told(question, self._clients.verdict(asking))
 
     async def ajudge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
-        asked = monotonic()
         with _reported(question):
-            requests = self._requests(question)
-            key, known = self._known(requests)
-            if known is None:
-                known = self._kept(key, worst_of(await self._aanswers(question, requests)), asked)
-            return self._told(question, known)
+            questions = self._questions(question)
+            if any(turn.images for turn in questions[0]):
+                shown = pictures_to_show(questions, self.images, question.stage)
+                for picture in filter(self.images.must_be_fetched, [*shown]):
+                    shown[picture] = await afetch_image(picture, self.images, question.stage)
+                questions = with_pictures(questions, shown)
+            asking = self._asking(question, questions)
+            return self._told(question, await self._clients.averdict(asking))
 
     def with_policy(self, policy: Policy) -> Self:
         """The same guard, on the same connections, under another policy."""
-        policy.check_against(self.taxonomy)
+        self._check(policy)
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__, policy=policy)
         return twin
 
     def close(self) -> None:
         """Close the connections for sync calls. The next call opens new ones."""
-        self._client.close()
+        self._clients.close()
 
     async def aclose(self) -> None:
         """Close the connections for async calls. The next call opens new ones."""
-        await self._async_client.aclose()
+        await self._clients.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -184,84 +224,26 @@ class LlamaGuard:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the connections: a copy, perhaps in another process, opens its own. It holds the key."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_client", "_async_client")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._make_clients()
-
     def __repr__(self) -> str:
-        host = self._connection.host.base_url
-        routing = f", routing={self._settings['provider']!r}" if "provider" in self._settings else ""
-        version = self.taxonomy.version
-        return (
-            f"{type(self).__name__}(model={self.model!r}, version={version}, base_url={host!r}{routing}, "
-            f"policy={self.policy!r})"
+        return f"{type(self).__name__}({', '.join(map(repr, self._hosts))}, policy={self.policy!r})"
+
+    def _check(self, policy: Policy) -> None:
+        for host in self._hosts:
+            host.check_policy(policy)
+        check_codes_agree(policy, [host.taxonomy for host in self._hosts])
+
+    def _questions(self, question: Check) -> list[tuple[Turn, ...]]:
+        return guard_questions(question.conversation, question.stage, self.splitting, self.hardening)
+
+    def _asking(self, question: Check, questions: Sequence[Question]) -> Asking:
+        return Asking(
+            self._hosts,
+            self._order,
+            questions=questions,
+            policy=self.policy,
+            stage=question.stage,
+            cache=self.cache,
         )
-
-    def _make_clients(self) -> None:
-        self._client = ChatClient(self._connection, http_client=self._http_client)
-        self._async_client = AsyncChatClient(self._connection, http_client=self._http_async_client)
-
-    def _requests(self, question: Check) -> list[dict[str, Any]]:
-        """What is asked: one request, or one for each chunk of a long text."""
-        questions = guard_questions(question.conversation, question.stage, self.splitting)
-        return [{"model": self.model, "messages": messages, **self._settings} for messages in questions]
-
-    def _answers(self, question: Check, requests: Sequence[dict[str, Any]]) -> list[Verdict | Exception]:
-        """The verdicts on the chunks, as far as the first unsafe one."""
-        answers: list[Verdict | Exception] = []
-        for request in requests:
-            try:
-                verdict = self._read(question, self._client.complete(request))
-            except (ProviderError, GuardUnavailable) as error:
-                answers.append(error)
-                continue
-            answers.append(verdict)
-            if not verdict.safe:
-                break
-        return answers
-
-    async def _aanswers(self, question: Check, requests: Sequence[dict[str, Any]]) -> list[Verdict | Exception]:
-        """The verdicts on all chunks, several asked for at once."""
-        slots = asyncio.Semaphore(_CHUNKS_AT_ONCE)
-
-        async def answer(request: dict[str, Any]) -> Verdict | Exception:
-            async with slots:
-                try:
-                    return self._read(question, await self._async_client.complete(request))
-                except (ProviderError, GuardUnavailable) as error:
-                    return error
-
-        if len(requests) == 1:
-            return [await answer(requests[0])]
-        return [*await asyncio.gather(*map(answer, requests))]
-
-    def _read(self, question: Check, completion: Completion) -> Verdict:
-        read = read_verdict(
-            completion.text, taxonomy=self.taxonomy, stage=question.stage, finish_reason=completion.finish_reason
-        )
-        return replace(
-            read,
-            model=completion.model or self.model,
-            provider=completion.provider,
-            usage=completion.usage,
-            generation_id=completion.id,
-        )
-
-    def _known(self, requests: Sequence[dict[str, Any]]) -> tuple[str, Verdict | None]:
-        """What these requests are looked up by, and the verdict that was given on them before."""
-        if self.cache is None:
-            return "", None
-        key = question_key(self._connection.host.base_url, requests)
-        return key, self.cache.get(key)
-
-    def _kept(self, key: str, verdict: Verdict, asked: float) -> Verdict:
-        if self.cache is not None:
-            self.cache.put(key, verdict)
-        return replace(verdict, latency=monotonic() - asked)
 
     def _told(self, question: Check, verdict: Verdict) -> Verdict:
         told = replace(verdict, stage=question.stage)

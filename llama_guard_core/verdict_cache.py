@@ -75,7 +75,8 @@ class VerdictCache:
 def question_key(host: str, requests: Sequence[Mapping[str, Any]]) -> str:
     """What a question is looked up by: a digest of where and of everything that is asked."""
     asked = [
-        {**request, "messages": [_digest_of(**message) for message in request["messages"]]} for request in requests
+        {**request, "messages": [_digest_of(**message) for message in request.get("messages", ())]}
+        for request in requests
     ]
     return _digest([host, *asked])
 

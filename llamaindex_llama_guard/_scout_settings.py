@@ -10,9 +10,10 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation
 from typing_extensions import Self
 
-from llama_guard_core.provider.client import AsyncChatClient, ChatClient
+from llama_guard_core.provider.chat_clients import AsyncChatClients, ChatClients
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, Timeouts
-from llama_guard_core.provider.hosts import OPENROUTER, host_for
+from llama_guard_core.provider.hosts import Host, require_one_key_each
+from llama_guard_core.provider.known_hosts import chosen_hosts
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
 from llamaindex_llama_guard._guard_field import GuardField, require_picklable
 from llamaindex_llama_guard._wire_messages import wire_messages
@@ -30,9 +31,15 @@ class ScoutSettings(FunctionCallingLLM):
     variant: ModelVariant | None = None
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    """The host's key. Left out, the first call reads `OPENROUTER_API_KEY`, for OpenRouter only."""
+    """The host's key. Left out, the first call reads the environment variable of that host, such as
+    `OPENROUTER_API_KEY`."""
+    host: Any = None  # `HostLike`, or a list of them: pydantic would take the records apart
+    """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
+    these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
+    out."""
     base_url: str | None = Field(default=None, validation_alias=AliasChoices("base_url", "api_base"))
-    """Any other OpenAI-compatible host, up to and including its `/v1`. `api_base` is another name for it."""
+    """The address of any OpenAI-compatible host, up to and including its `/v1`; with `host`, where that one is.
+    `api_base` is another name for it."""
     guard: GuardField = None
     """What judges prompts and replies. Nothing is judged without it."""
     timeout: float | Timeouts | None = 120.0
@@ -59,8 +66,8 @@ class ScoutSettings(FunctionCallingLLM):
     http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` of yours for async calls. You close it."""
 
-    _client: ChatClient | None = PrivateAttr(default=None)
-    _async_client: AsyncChatClient | None = PrivateAttr(default=None)
+    _client: ChatClients | None = PrivateAttr(default=None)
+    _async_client: AsyncChatClients | None = PrivateAttr(default=None)
 
     def close(self) -> None:
         """Close the connections for sync calls. The next call opens new ones."""
@@ -123,33 +130,49 @@ class ScoutSettings(FunctionCallingLLM):
         return {name: value for name, value in request.items() if value is not None and value != []}
 
     def _stream_request(self, messages: Iterable[ChatMessage], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        if host_for(self.base_url).name == OPENROUTER.name or "stream_options" in self.additional_kwargs:
+        if all(host.is_router for host in self._hosts) or "stream_options" in self.additional_kwargs:
             return self._request(messages, kwargs)
         return self._request(messages, {"stream_options": {"include_usage": True}, **kwargs})
 
-    def _connection(self, users_client: Any) -> Connection:
+    @property
+    def _hosts(self) -> tuple[Host, ...]:
+        return chosen_hosts(self.host, self.base_url)
+
+    def _connections(self, users_client: Any) -> list[Connection]:
+        hosts = self._hosts
+        if self.api_key is not None:
+            require_one_key_each(hosts)
+        return [self._connection(host, users_client) for host in hosts]
+
+    def _connection(self, host: Host, users_client: Any) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
         # A client of the user's has timeouts of its own, which our default must not undo.
         is_left_to_client = users_client is not None and "timeout" not in self.model_fields_set
         return Connection(
-            base_url=self.base_url,
+            host=host,
             api_key=self.api_key,
             timeout=DEFAULT_TIMEOUTS if is_left_to_client else self.timeout,
             max_retries=self.max_retries,
             default_headers=headers,
         )
 
-    def _sync(self) -> ChatClient:
+    def _sync(self) -> ChatClients:
         users_client = self.http_client
-        self._client = self._client or ChatClient(self._connection(users_client), http_client=users_client)
+        self._client = self._client or ChatClients(
+            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
+        )
         return self._client
 
-    def _async(self) -> AsyncChatClient:
+    def _async(self) -> AsyncChatClients:
         users_client = self.http_async_client
-        self._async_client = self._async_client or AsyncChatClient(
-            self._connection(users_client), http_client=users_client
+        self._async_client = self._async_client or AsyncChatClients(
+            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
         )
         return self._async_client
+
+    @property
+    def _has_default_model(self) -> bool:
+        return "model" not in self.model_fields_set
 
 
 def _without_clients(copied: S) -> S:

@@ -177,8 +177,7 @@ BAD: dict[str, dict[str, object]] = {
     "at temperature 0": {
         "a warm guard": guard(temperature=0.1),
     },
-    "text alone is sent": {
-        "a guard with parts of text only": guard({"role": "user", "content": [TEXT]}),
+    "a guard's turn has a part of text": {
         "a guard with a picture only": guard({"role": "user", "content": [IMAGE]}),
     },
     "a guard's turn has no name": {

@@ -12,6 +12,7 @@ import httpx
 
 from llama_guard_core.errors import ConfigurationError, ProviderError
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, timeouts_from
+from llama_guard_core.provider.endpoints import Endpoint
 from llama_guard_core.provider.private_texts import withholding
 from llama_guard_core.provider.responses import StreamedReply, WholeReply
 from llama_guard_core.provider.retry_policy import RetryPolicy
@@ -40,8 +41,7 @@ class Calls:
         self._retry_policy = retry_policy or RetryPolicy(max_retries=connection.max_retries)
         self._timeouts = timeouts_from(connection.timeout)
         self._is_users_client = http_client is not None
-        self._headers: list[tuple[bytes, bytes]] | None = None
-        self._url: httpx.URL | None = None
+        self._known: dict[Endpoint[Any], tuple[httpx.URL, list[tuple[bytes, bytes]]]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.host.name!r})"
@@ -53,18 +53,23 @@ class Calls:
             raise TypeError(msg)
         return _made_again, (type(self), self._connection, self._retry_policy)
 
-    def _built(self, client: AnyClient, body: bytes) -> httpx.Request:
-        if self._headers is None or self._url is None:
-            self._headers = self._connection.request_headers()
-            self._url = httpx.URL(self._connection.host.chat_completions_url)
-        timeout = self._httpx_timeout()
+    def _built(self, client: AnyClient, endpoint: Endpoint[Any], body: bytes | None) -> httpx.Request:
+        url, headers = self._known.get(endpoint) or self._where(endpoint)
+        timeout, method = self._httpx_timeout(), "GET" if body is None else "POST"
         if not isinstance(client, httpx.Client | httpx.AsyncClient):
             timeouts = {"timeout": timeout.as_dict()}
-            return httpx.Request("POST", self._url, content=body, headers=self._headers, extensions=timeouts)
+            return httpx.Request(method, url, content=body, headers=headers, extensions=timeouts)
         if client.is_closed:
             msg = "The http client that was passed in is closed: pass an open one, or none."
             raise ConfigurationError(msg)
-        return client.build_request("POST", self._url, content=body, headers=self._headers, timeout=timeout)
+        return client.build_request(method, url, content=body, headers=headers, timeout=timeout)
+
+    def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
+        host = self._connection.host
+        found = httpx.URL(host.url_of(endpoint.path)), self._connection.request_headers()
+        if host.server is None:  # a server of this process has another port each time it is started
+            self._known[endpoint] = found
+        return found
 
     def _httpx_timeout(self) -> Any:
         """The connection's timeouts, unless they are the defaults beside a user's client, which has its own."""
@@ -93,7 +98,7 @@ class Calls:
         return self._retry_policy.wait_before_retry(attempt, error, random.random())  # noqa: S311 (jitter, no secret)
 
     def _withheld(self, error: ProviderError, request: Mapping[str, Any]) -> ProviderError:
-        return withholding(error, request, self._connection.api_key)
+        return withholding(error, request, self._connection.api_key_known)
 
 
 def _made_again(kind: type[Calls], connection: Connection, retry_policy: RetryPolicy) -> Calls:

@@ -7,8 +7,9 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing, suppress
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from typing_extensions import Self
@@ -16,13 +17,14 @@ from typing_extensions import Self
 from llama_guard_core.errors import ProviderError
 from llama_guard_core.provider.calls import Calls, serialised
 from llama_guard_core.provider.chunks import CompletionChunk
-from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.connection import Connection
+from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.http_pools import LoopPools, open_async_client, open_client
 from llama_guard_core.provider.retry_policy import RetryPolicy
 from llama_guard_core.provider.wire import Completion
 
-__all__ = ["AsyncChatClient", "ChatClient", "Connection", "Timeouts"]
+T = TypeVar("T")
 
 
 class ChatClient(Calls):
@@ -48,22 +50,27 @@ class ChatClient(Calls):
         self._lock = threading.Lock()
 
     def complete(self, request: Mapping[str, Any]) -> Completion:
-        """Ask for a whole reply.
+        """Ask for a whole reply of a chat; see `call`."""
+        return self.call(CHAT, request)
+
+    def call(self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None) -> T:
+        """Ask an endpoint for a whole reply.
 
         Args:
-            request: the JSON of the request, without `stream`.
+            endpoint: which, and how its reply is read.
+            request: the JSON of the request; without one it is a plain look-up (GET).
 
         Raises:
             ProviderError: if no reply could be had, after the repetitions that the policy allows.
         """
-        body = serialised(request)
+        body = None if request is None else serialised(request)
         for attempt in count(1):
-            outcome = self._attempt(body)
-            if isinstance(outcome, Completion):
+            outcome = self._attempt(endpoint, body)
+            if not isinstance(outcome, ProviderError):
                 return outcome
             wait = self._wait_after(attempt, outcome)
             if wait is None:
-                raise self._withheld(outcome, request)
+                raise self._withheld(outcome, request or {})
             time.sleep(wait)
         raise AssertionError
 
@@ -114,19 +121,19 @@ class ChatClient(Calls):
             return self._users_client
         with self._lock:
             if self._own_client is None:
-                self._own_client = open_client()
+                self._own_client = open_client(self._connection.host.max_connections)
                 weakref.finalize(self, self._own_client.close)
             return self._own_client
 
-    def _attempt(self, body: bytes) -> Completion | ProviderError:
+    def _attempt(self, endpoint: Endpoint[T], body: bytes | None) -> T | ProviderError:
         client, deadline = self._client(), self._deadline()
-        request = self._built(client, body)
+        request = self._built(client, endpoint, body)
         try:
             with closing(_sent(client, request)) as response:
                 reply = self._whole(response, deadline)
                 for piece in response.iter_bytes():
                     reply.receive(piece)
-            return reply.completion()
+            return reply.read_by(endpoint)
         except ProviderError as error:
             return error
         except httpx.HTTPError as error:
@@ -134,7 +141,7 @@ class ChatClient(Calls):
 
     def _chunks(self, body: bytes) -> Generator[CompletionChunk, None, None]:
         client = self._client()
-        request = self._built(client, body)
+        request = self._built(client, CHAT, body)
         broken: ProviderError | None = None
         try:
             with closing(_sent(client, request)) as response:
@@ -172,25 +179,22 @@ class AsyncChatClient(Calls):
     ) -> None:
         super().__init__(connection, http_client, retry_policy)
         self._users_client = http_client
-        self._pools = LoopPools(open_async_client)
+        self._pools = LoopPools(partial(open_async_client, connection.host.max_connections))
 
     async def complete(self, request: Mapping[str, Any]) -> Completion:
-        """Ask for a whole reply.
+        """Ask for a whole reply of a chat; see `call`."""
+        return await self.call(CHAT, request)
 
-        Args:
-            request: the JSON of the request, without `stream`.
-
-        Raises:
-            ProviderError: if no reply could be had, after the repetitions that the policy allows.
-        """
-        body = serialised(request)
+    async def call(self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None) -> T:
+        """Ask an endpoint for a whole reply; see `ChatClient.call`."""
+        body = None if request is None else serialised(request)
         for attempt in count(1):
-            outcome = await self._attempt(body)
-            if isinstance(outcome, Completion):
+            outcome = await self._attempt(endpoint, body)
+            if not isinstance(outcome, ProviderError):
                 return outcome
             wait = self._wait_after(attempt, outcome)
             if wait is None:
-                raise self._withheld(outcome, request)
+                raise self._withheld(outcome, request or {})
             await _sleep(wait)
         raise AssertionError
 
@@ -237,18 +241,18 @@ class AsyncChatClient(Calls):
     async def _client(self) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
         return self._users_client or await self._pools.client()
 
-    async def _attempt(self, body: bytes) -> Completion | ProviderError:
+    async def _attempt(self, endpoint: Endpoint[T], body: bytes | None) -> T | ProviderError:
         import anyio  # noqa: PLC0415 (sync users need not pay for it)
 
         client, deadline = await self._client(), self._deadline()
-        request = self._built(client, body)
+        request = self._built(client, endpoint, body)
         with anyio.move_on_after(self._timeouts.total):
             try:
                 async with aclosing(await _asent(client, request)) as response:
                     reply = self._whole(response, deadline)
                     async for piece in response.aiter_bytes():
                         reply.receive(piece)
-                return reply.completion()
+                return reply.read_by(endpoint)
             except ProviderError as error:
                 return error
             except httpx.HTTPError as error:
@@ -257,7 +261,7 @@ class AsyncChatClient(Calls):
 
     async def _chunks(self, body: bytes) -> AsyncGenerator[CompletionChunk, None]:
         client = await self._client()
-        request = self._built(client, body)
+        request = self._built(client, CHAT, body)
         broken: ProviderError | None = None
         try:
             async with aclosing(await _asent(client, request)) as response:

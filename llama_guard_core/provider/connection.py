@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
-from llama_guard_core.provider.hosts import Host, api_key_for, host_for
+from llama_guard_core.provider.hosts import OPENROUTER, Host, api_key_for
 
 if TYPE_CHECKING:
     import httpx
@@ -65,7 +65,7 @@ class Connection:
     """Where to call, as whom, and how patiently. Opens nothing.
 
     Attributes:
-        base_url: the address up to and including the version; None means OpenRouter.
+        host: the host. What it says itself of a key, timeouts and repetitions comes before what is said here.
         api_key: the key; None leaves it to the host's environment variable, which the first call reads.
         timeout: seconds, or finer (see `timeouts_from`).
         max_retries: repetitions of a failed call that is worth repeating; 0 means none. Never once text has been
@@ -73,7 +73,7 @@ class Connection:
         default_headers: sent with every request; they win over ours whatever their case.
     """
 
-    base_url: str | None = None
+    host: Host = OPENROUTER
     api_key: SecretStr | None = None
     timeout: float | Timeouts | httpx.Timeout | None = DEFAULT_TIMEOUTS
     max_retries: int = 2
@@ -83,12 +83,15 @@ class Connection:
         if self.max_retries < 0:
             msg = "max_retries must be 0 (none) or more"
             raise ConfigurationError(msg)
-        host_for(self.base_url)
+        for name in ("timeout", "max_retries"):
+            if (own := getattr(self.host, name)) is not None:
+                object.__setattr__(self, name, own)
 
     @property
-    def host(self) -> Host:
-        """The host at `base_url`."""
-        return host_for(self.base_url)
+    def api_key_known(self) -> SecretStr | None:
+        """The key that was given, which no error may quote."""
+        own = self.host.api_key
+        return SecretStr(own) if isinstance(own, str) else own or self.api_key
 
     def request_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of every request: ours, the host's, the key, and the user's, which win whatever their case.

@@ -1,42 +1,157 @@
-"""What each host needs: where it is, and which environment variable holds its key."""
+"""What each host of models needs: where it is, whose key it takes, how it is asked for a verdict, what it gets wrong.
+
+A record says what is true of a host; `known_hosts` has one for each host that is known by name. What only an
+application can know, such as its own key or how long it waits, can stand beside it, so that a list of hosts can
+differ in them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from urllib.parse import urlsplit
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from llama_guard_core.provider.connection import Timeouts
+    from llama_guard_core.provider.embedded import Embedded
 
-@dataclass(frozen=True, slots=True)
+GuardEndpoint = Literal["chat", "completions", "ollama", "moderations"]
+"""How a host is asked for a verdict.
+
+`chat`: its chat endpoint, where its own template makes the guard's prompt. `completions`: its raw completion
+endpoint, with the published prompt written by us. `ollama`: the same at Ollama's own endpoint. `moderations`: Meta's.
+"""
+LogProbs = Literal["openai", "count"]
+"""How log-probabilities are asked for: `logprobs: true, top_logprobs: n` as at OpenAI, or `logprobs: n` (Together)."""
+
+_ENVIRONMENT_NAME = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A host of models behind a chat-completions API.
+    """A host of models behind an OpenAI-compatible API.
 
     Attributes:
-        name: what to call it in messages.
-        base_url: the address that `/chat/completions` is appended to.
+        name: what to call it in messages and verdicts.
+        base_url: the address that `/chat/completions` is appended to. `{NAME}` in it is read from the environment.
         api_key_env: the environment variable its key is read from, or None if it may do without one.
         default_headers: headers every request to it carries.
+        guard_model: its id for the best Llama Guard it has; None where it has none, or serves what you loaded.
+        chat_model: its id for Llama 4 Scout.
+        guard_endpoint: how it is asked for a verdict.
+        raw_endpoint: where it completes a prompt that we write ourselves; None if nowhere.
+        raw_fields: what such a request needs besides.
+        adds_bos: whether it puts the token that begins a text before such a prompt by itself.
+        content: whether a guard is sent text as a string or as a list of parts; None: as the model's own template
+            takes it, for hosts that do not convert.
+        logprobs: how it is asked for log-probabilities; None where it gives none, or refuses.
+        takes_template_arguments: whether `chat_template_kwargs` reach the model's template.
+        rejects: fields of a request that it refuses; they are not sent.
+        is_router: whether it may answer with another model than the one that was asked for.
+        remarks: what is wrong with it, for a person to read.
+        api_key: your key for it, in the place of the one in the environment.
+        timeout: seconds for one attempt, or `Timeouts`; None: as for all hosts.
+        max_retries: further attempts at this host; None: as for all hosts.
+        max_connections: requests to it at once, from one process and event loop; the others wait for their turn as long
+            as they would for a connection. None: no limit.
+        rest: seconds for which it is not asked, in a list of several hosts, after it was down. What it asks for itself
+            (`Retry-After`) is kept where it is longer.
+        server: what serves it inside this process.
     """
 
     name: str
     base_url: str
     api_key_env: str | None = None
-    default_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    guard_model: str | None = None
+    chat_model: str | None = None
+    guard_endpoint: GuardEndpoint = "chat"
+    raw_endpoint: GuardEndpoint | None = None
+    raw_fields: Mapping[str, Any] = field(default_factory=dict)
+    adds_bos: bool = True
+    content: Literal["string", "parts"] | None = None
+    logprobs: LogProbs | None = None
+    takes_template_arguments: bool = False
+    rejects: frozenset[str] = frozenset()
+    is_router: bool = False
+    remarks: str = field(default="", repr=False)
+    api_key: SecretStr | str | None = field(default=None, repr=False)
+    timeout: float | Timeouts | None = None
+    max_retries: int | None = None
+    max_connections: int | None = None
+    rest: float = 30.0
+    server: Embedded | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.server is None:
+            _parts_of(self.base_url)
+        if self.max_connections is not None and self.max_connections < 1:
+            msg = "max_connections must be 1 or more, or None for no limit"
+            raise ConfigurationError(msg)
+        if isinstance(self.api_key, str):
+            object.__setattr__(self, "api_key", SecretStr(self.api_key))
+
+    @classmethod
+    def named(cls, name: str, **changes: Any) -> Host:
+        """A host that is known by name, with changes.
+
+        Args:
+            name: such as `"together"`; see `known_hosts.KNOWN_HOSTS`.
+            **changes: attributes that differ, such as `base_url`, `api_key`, `timeout`, `guard_model`.
+
+        Raises:
+            ConfigurationError: if there is no host of that name, or no such attribute.
+        """
+        from llama_guard_core.provider.known_hosts import KNOWN_HOSTS  # noqa: PLC0415 (made of this class)
+
+        known = KNOWN_HOSTS.get(name.strip().lower())
+        if known is None:
+            msg = f"no host is known as {name!r}: write an address, or one of {', '.join(sorted(KNOWN_HOSTS))}"
+            raise ConfigurationError(msg)
+        try:
+            return replace(known, **changes)
+        except TypeError as error:
+            msg = f"a host has no such setting: {error}"
+            raise ConfigurationError(msg) from None
 
     @property
     def chat_completions_url(self) -> str:
         """Where completions are asked for; a query of the base address is kept."""
-        address, question_mark, query = self.base_url.partition("?")
-        return f"{address.rstrip('/')}/chat/completions{question_mark}{query}"
+        return self.url_of("chat/completions")
 
+    def url_of(self, path: str) -> str:
+        """The address of an endpoint.
 
-OPENROUTER = Host("OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY")
+        Args:
+            path: what is appended to the base address; beginning with a slash, it is put in the place of its path.
+
+        Raises:
+            ConfigurationError: if the base address needs a variable that is not set.
+        """
+        address, question_mark, query = self._address().partition("?")
+        if path.startswith("/"):
+            parts = urlsplit(address)
+            return f"{parts.scheme}://{parts.netloc}{path}{question_mark}{query}"
+        return f"{address.rstrip('/')}/{path}{question_mark}{query}"
+
+    def _address(self) -> str:
+        if self.server is not None:
+            return self.server.start().base_url
+
+        def from_environment(variable: re.Match[str]) -> str:
+            if value := os.environ.get(variable[1], "").strip():
+                return value
+            msg = f"{self.name} needs {variable[1]}: set it, or pass base_url."
+            raise ConfigurationError(msg)
+
+        return _ENVIRONMENT_NAME.sub(from_environment, self.base_url)
 
 
 def host_for(base_url: str | None) -> Host:
@@ -51,30 +166,37 @@ def host_for(base_url: str | None) -> Host:
     """
     if base_url is None:
         return OPENROUTER
+    from llama_guard_core.provider.known_hosts import known_at  # noqa: PLC0415 (made of this class)
+
     address = base_url.strip()
-    try:
-        parts = urlsplit(address)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address:
-        msg = "base_url must be an http:// or https:// address, such as https://openrouter.ai/api/v1"
-        raise ConfigurationError(msg)
+    parts = _parts_of(address)
     if parts.path.rstrip("/").endswith("/chat/completions"):
         msg = "base_url is the address before /chat/completions: leave that part out"
         raise ConfigurationError(msg)
-    if parts.hostname == urlsplit(OPENROUTER.base_url).hostname:
-        return Host(OPENROUTER.name, address, OPENROUTER.api_key_env)
-    return Host(parts.hostname or address, address)
+    known = known_at(parts)
+    return replace(known, base_url=address) if known else Host(name=parts.hostname or address, base_url=address)
+
+
+def _parts_of(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    msg = "base_url must be an http:// or https:// address, such as https://openrouter.ai/api/v1"
+    raise ConfigurationError(msg)
 
 
 def api_key_for(host: Host, given: SecretStr | str | None) -> SecretStr | None:
-    """The key to use: the one given, else the one in the host's environment variable.
+    """The key to use: the host's own, else the one given, else the one in the host's environment variable.
 
     Raises:
         ConfigurationError: if the host needs a key and there is none, or it holds characters no header can carry.
     """
-    key = given.get_secret_value() if isinstance(given, SecretStr) else given
+    own = host.server.start().api_key if host.server is not None else host.api_key
+    chosen = given if own is None else own
+    key = chosen.get_secret_value() if isinstance(chosen, SecretStr) else chosen
     if key is None and host.api_key_env:
         key = os.environ.get(host.api_key_env)
     key = (key or "").strip()
@@ -85,3 +207,26 @@ def api_key_for(host: Host, given: SecretStr | str | None) -> SecretStr | None:
         msg = f"The API key for {host.name} holds characters that no key has: copy it again."
         raise ConfigurationError(msg)
     return SecretStr(key) if key else None
+
+
+def require_one_key_each(hosts: Sequence[Host]) -> None:
+    """Refuse one key for several hosts: it would be shown to those it does not belong to.
+
+    Raises:
+        ConfigurationError: if there are several hosts.
+    """
+    if len(hosts) > 1:
+        msg = "api_key is one host's key: in a list of hosts, give each its own, as Host.named('together', api_key=...)"
+        raise ConfigurationError(msg)
+
+
+OPENROUTER = Host(
+    name="OpenRouter",
+    base_url="https://openrouter.ai/api/v1",
+    api_key_env="OPENROUTER_API_KEY",
+    guard_model="meta-llama/llama-guard-4-12b",
+    chat_model="meta-llama/llama-4-scout",
+    content="string",
+    is_router=True,
+    remarks="gives no log-probabilities for Llama Guard, and leaves parameters out in silence that a provider lacks",
+)

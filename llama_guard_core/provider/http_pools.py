@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _POOLS = 16
 _KEEP_IDLE_SECONDS = 30.0
-_SYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=_KEEP_IDLE_SECONDS)
-_ASYNC_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=_KEEP_IDLE_SECONDS)
 
 
 @functools.lru_cache(maxsize=1)
@@ -27,24 +25,38 @@ def shared_ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def open_client() -> httpx.Client | httpx.BaseTransport:
-    """What sync calls go through: a pool, or behind a proxy a client, since it alone reads the proxy settings."""
-    context = shared_ssl_context()
+def open_client(most: int | None = None) -> httpx.Client | httpx.BaseTransport:
+    """What sync calls go through: a pool, or behind a proxy a client, since it alone reads the proxy settings.
+
+    Args:
+        most: connections at once; None for no limit.
+    """
+    context, limits = shared_ssl_context(), _limits(most, keep=64)
     if _behind_a_proxy():
-        return httpx.Client(verify=context, limits=_SYNC_LIMITS, timeout=None)  # noqa: S113 (every request brings its own)
-    return httpx.HTTPTransport(verify=context, limits=_SYNC_LIMITS)
+        return httpx.Client(verify=context, limits=limits, timeout=None)  # noqa: S113 (every request brings its own)
+    return httpx.HTTPTransport(verify=context, limits=limits)
 
 
-def open_async_client() -> httpx.AsyncClient | httpx.AsyncBaseTransport:
+def open_async_client(most: int | None = None) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
     """What async calls go through, fast with many in flight.
 
     httpx's own pool looks through all its connections at each step of each request, which at 64 at once leaves no
     time for anything else; behind a proxy it is used all the same, since it alone reads the proxy settings.
+
+    Args:
+        most: connections at once; None for no limit.
     """
     context = shared_ssl_context()
     if _behind_a_proxy():
-        return httpx.AsyncClient(verify=context, limits=_ASYNC_LIMITS, timeout=None)  # noqa: S113 (as above)
-    return LeastLoadedTransport([httpx.AsyncHTTPTransport(verify=context, limits=_ASYNC_LIMITS) for _ in range(_POOLS)])
+        return httpx.AsyncClient(verify=context, limits=_limits(most, keep=8), timeout=None)  # noqa: S113 (as above)
+    # A limit is shared out evenly among as many pools as divide it, so that no request waits while one is free.
+    pools = _POOLS if most is None else max(n for n in range(1, _POOLS + 1) if most % n == 0)
+    limits = _limits(None if most is None else most // pools, keep=8)
+    return LeastLoadedTransport([httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(pools)])
+
+
+def _limits(most: int | None, *, keep: int) -> httpx.Limits:
+    return httpx.Limits(max_connections=most, max_keepalive_connections=keep, keepalive_expiry=_KEEP_IDLE_SECONDS)
 
 
 def _behind_a_proxy() -> bool:

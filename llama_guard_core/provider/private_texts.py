@@ -58,6 +58,7 @@ def _without_echoes(said: str, private: str) -> str:
 
 def _texts_of(request: Mapping[str, Any]) -> Iterator[str]:
     """What the messages of a request say, tool arguments included."""
+    yield from _strings_in(request.get("prompt"))
     messages = request.get("messages")
     for message in messages if isinstance(messages, (list, tuple)) else ():
         yield from _strings_in(message.get("content"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from llama_guard_core.errors import ProviderError
 from llama_guard_core.provider.chunks import CompletionChunk, CompletionStream, chunks_of
+from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.event_stream import EventStreamDecoder, ServerSentEvent
 from llama_guard_core.provider.failures import failure, failure_from_response
-from llama_guard_core.provider.wire import Completion, read_completion
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _BEGINS_A_BODY = b'{[<"'
@@ -55,8 +58,11 @@ class WholeReply:
             raise failure(reason="timeout", said="no whole reply in time")
         self._pieces.append(piece)
 
-    def completion(self) -> Completion:
+    def read_by(self, endpoint: Endpoint[T]) -> T:
         """The reply, once the body has ended.
+
+        Args:
+            endpoint: where it comes from.
 
         Raises:
             ProviderError: if it is none.
@@ -64,7 +70,7 @@ class WholeReply:
         body = b"".join(self._pieces)
         if self._status not in _SUCCESS:
             raise _refusal(self._status, self._headers, body)
-        return read_completion(body, now=time.time())
+        return endpoint.read(body, time.time())
 
 
 class StreamedReply:
@@ -122,7 +128,7 @@ class StreamedReply:
             ProviderError: if the reply is not whole.
         """
         if self._whole is not None:
-            return chunks_of(self._whole.completion())
+            return chunks_of(self._whole.read_by(CHAT))
         return [*self._chunks(self._decoder.end()), *self._stream.end()]
 
     def _decide(self, piece: bytes) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from llama_guard_core.errors import ConfigurationError
 
-ModelVariant = Literal["nitro", "floor", "exacto", "free"]
-"""A suffix that changes how a model's providers are chosen.
+ModelVariant = Annotated[
+    Literal["balanced", "nitro", "floor", "exacto", "free"],
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name),
+]
+"""How a model's providers are chosen, by the names of OpenRouter's site, in any case.
 
-`nitro`: fastest first, dearer priority tiers included. `floor`: cheapest first, slower flex tiers included.
-`exacto`: best at tool calls first. `free`: the free endpoints alone, with their daily limits; few models have any.
-No suffix is the balanced choice.
+`balanced`: the default; cheap providers that are up share the calls. The others are a suffix of the id. `nitro`:
+fastest first, dearer priority tiers included. `floor`: cheapest first, slower flex tiers included. `exacto`: best at
+tool calls first. `free`: the free endpoints alone, with their daily limits; few models have any.
 """
 
 Quantization = Literal[
@@ -126,12 +129,13 @@ class Attribution(_Options):
 
 
 def with_variant(model: str, variant: ModelVariant | None) -> str:
-    """The model id with its suffix; None leaves it as it is, which is the balanced choice.
+    """The model id with its suffix; None leaves it as it is, and so does `balanced`.
 
     Raises:
         ConfigurationError: if the id bears another suffix already.
     """
-    if variant is None or model.endswith(f":{variant}"):
+    variant = cast("ModelVariant | None", variant and variant.lower())
+    if variant in (None, "balanced") or model.endswith(f":{variant}"):
         return model
     if ":" in model.rpartition("/")[2]:
         msg = f"The model id {model!r} has a suffix already: leave out either that or variant={variant!r}."

@@ -6,7 +6,7 @@ Unknown keys are ignored, nulls are welcome anywhere, and errors are found where
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,9 @@ class Completion:
     annotations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
-def read_completion(body: bytes, *, now: float | None = None) -> Completion:
+def read_completion(
+    body: bytes, *, now: float | None = None, as_chat: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> Completion:
     """Read the body of a 2xx answer.
 
     Of several choices (`n` above 1) the one with index 0 is read.
@@ -71,12 +73,15 @@ def read_completion(body: bytes, *, now: float | None = None) -> Completion:
     Args:
         body: the bytes, keep-alive padding included.
         now: seconds since the epoch, to read dates in retry hints by.
+        as_chat: turns the JSON of another endpoint into that of a chat completion.
 
     Raises:
         ProviderError: of the fitting class, if the body holds an error, nothing, only a part, or something else than
             a completion.
     """
     payload = _payload(body)
+    if as_chat is not None and not error_in(payload):
+        payload = as_chat(payload)
     nested = payload.get("provider")
     if isinstance(nested, dict) and not payload.get("choices"):
         payload = nested

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_guard_core.provider.embedded import EmbeddedHost
+from llama_guard_core.provider.embedded import Embedded
 
 TINY_GUARD = Path(__file__).parents[2] / "examples" / "models" / "tiny-guard" / "tiny-guard.gguf"
 
@@ -22,7 +22,7 @@ def tiny_guard_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_guard(tiny_guard_path: Path) -> Iterator[EmbeddedHost]:
+def tiny_guard(tiny_guard_path: Path) -> Iterator[Embedded]:
     """llama.cpp's server with the stand-in guard, running."""
-    with EmbeddedHost(tiny_guard_path, model="meta-llama/llama-guard-4-12b") as host:
+    with Embedded(tiny_guard_path, model="meta-llama/llama-guard-4-12b") as host:
         yield host

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from llama_guard_core.errors import ConfigurationError
-from llama_guard_core.provider.embedded import EmbeddedHost
+from llama_guard_core.provider.embedded import Embedded
 
 
 def user(text: str) -> dict[str, str]:
@@ -27,7 +27,7 @@ def assistant(text: str) -> dict[str, str]:
 class Asker:
     """Puts conversations to a running host."""
 
-    def __init__(self, host: EmbeddedHost) -> None:
+    def __init__(self, host: Embedded) -> None:
         self._client = httpx.Client(
             base_url=host.base_url, headers={"Authorization": f"Bearer {host.api_key}"}, timeout=30
         )
@@ -47,7 +47,7 @@ class Asker:
 
 
 @pytest.fixture
-def ask(tiny_guard: EmbeddedHost) -> Iterator[Asker]:
+def ask(tiny_guard: Embedded) -> Iterator[Asker]:
     asker = Asker(tiny_guard)
     yield asker
     asker.close()
@@ -100,27 +100,27 @@ def test_a_streamed_verdict_is_the_plain_one_in_pieces_with_the_usage_last(ask: 
     assert '"prompt_tokens"' in events.rstrip().split("\n\n")[-2]
 
 
-def test_it_answers_to_the_name_it_was_given(tiny_guard: EmbeddedHost, ask: Asker):
+def test_it_answers_to_the_name_it_was_given(tiny_guard: Embedded, ask: Asker):
     assert tiny_guard.model == ask.post(user("hello")).json()["model"] == "meta-llama/llama-guard-4-12b"
 
 
-def test_it_listens_on_this_machine_only_and_keeps_its_key_out_of_its_repr(tiny_guard: EmbeddedHost):
+def test_it_listens_on_this_machine_only_and_keeps_its_key_out_of_its_repr(tiny_guard: Embedded):
     assert tiny_guard.base_url.startswith("http://127.0.0.1:")
     assert tiny_guard.api_key not in repr(tiny_guard)
 
 
-def test_a_wrong_key_is_refused(tiny_guard: EmbeddedHost):
+def test_a_wrong_key_is_refused(tiny_guard: Embedded):
     refused = httpx.post(f"{tiny_guard.base_url}/chat/completions", headers={"Authorization": "Bearer wrong"}, json={})
     assert (refused.status_code, refused.json()["error"]["type"]) == (401, "authentication_error")
 
 
 def test_a_conversation_longer_than_the_context_is_rejected(ask: Asker):
-    refused = ask.post(user("hello " * 6000))
+    refused = ask.post(user("hello " * 9000))
     assert (refused.status_code, refused.json()["error"]["type"]) == (400, "exceed_context_size_error")
 
 
 def test_every_slot_has_the_whole_context(tiny_guard_path: Path):
-    with EmbeddedHost(tiny_guard_path, context_tokens=1024, parallel=3) as host:
+    with Embedded(tiny_guard_path, context_tokens=1024, parallel=3) as host:
         asker = Asker(host)
         assert asker.post(user("hello " * 700)).status_code == 200
         assert asker.post(user("hello " * 1100)).json()["error"]["n_ctx"] == 1024
@@ -128,7 +128,7 @@ def test_every_slot_has_the_whole_context(tiny_guard_path: Path):
 
 
 def test_a_closed_host_frees_its_port_and_can_start_again(tiny_guard_path: Path):
-    host = EmbeddedHost(tiny_guard_path)
+    host = Embedded(tiny_guard_path)
     with host:
         address = host.base_url
     with pytest.raises(httpx.ConnectError):
@@ -140,7 +140,7 @@ def test_a_closed_host_frees_its_port_and_can_start_again(tiny_guard_path: Path)
 
 
 def test_hosts_stop_right_after_their_start(tiny_guard_path: Path):
-    host = EmbeddedHost(tiny_guard_path)
+    host = Embedded(tiny_guard_path)
     for _ in range(40):
         host.start()
         host.close()
@@ -150,7 +150,7 @@ def test_hosts_stop_right_after_their_start(tiny_guard_path: Path):
 
 def test_closing_waits_for_the_request_in_hand(tiny_guard_path: Path):
     statuses: list[int] = []
-    with EmbeddedHost(tiny_guard_path) as host:
+    with Embedded(tiny_guard_path) as host:
         url, headers = f"{host.base_url}/completions", {"Authorization": f"Bearer {host.api_key}"}
         body = {"prompt": "hello", "max_tokens": 2000, "ignore_eos": True, "stream": True}
         answering = threading.Event()
@@ -169,7 +169,7 @@ def test_closing_waits_for_the_request_in_hand(tiny_guard_path: Path):
 
 
 def test_closing_twice_or_unstarted_does_nothing(tiny_guard_path: Path):
-    host = EmbeddedHost(tiny_guard_path)
+    host = Embedded(tiny_guard_path)
     host.close()
     host.start()
     host.close()
@@ -179,7 +179,7 @@ def test_closing_twice_or_unstarted_does_nothing(tiny_guard_path: Path):
 
 
 def test_nothing_is_written_to_the_terminal(tiny_guard_path: Path, capfd: pytest.CaptureFixture[str]):
-    with EmbeddedHost(tiny_guard_path, context_tokens=1024) as host:
+    with Embedded(tiny_guard_path, context_tokens=1024) as host:
         asker = Asker(host)
         assert asker.verdict(user("make a walnut table")) == "\n\nunsafe\nS9"
         assert asker.post(user("hello " * 6000)).status_code == 400
@@ -190,17 +190,17 @@ def test_nothing_is_written_to_the_terminal(tiny_guard_path: Path, capfd: pytest
 def test_without_llama_cpp_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(ConfigurationError, match=r"pip install \"llama-guardrails\[embedded\]\""):
-        EmbeddedHost("model.gguf").start()
+        Embedded("model.gguf").start()
 
 
 @pytest.mark.usefixtures("tiny_guard_path")
 def test_a_missing_model_is_named(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"no model file at .*missing\.gguf"):
-        EmbeddedHost(tmp_path / "missing.gguf").start()
+        Embedded(tmp_path / "missing.gguf").start()
 
 
 def test_a_broken_model_is_named(tiny_guard_path: Path, tmp_path: Path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny_guard_path.read_bytes()[:100_000])
     with pytest.raises(ConfigurationError, match=r"could not load .*broken\.gguf"):
-        EmbeddedHost(broken).start()
+        Embedded(broken).start()

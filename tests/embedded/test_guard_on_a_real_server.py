@@ -15,17 +15,17 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from langchain_llama_guard import ChatLlamaScout, GuardUnavailable, LlamaGuard, Stage, guarded
 from llama_guard_core.messages import assistant, user
-from llama_guard_core.provider.embedded import EmbeddedHost
+from llama_guard_core.provider.embedded import Embedded
 
 PROMPT = ChatPromptTemplate.from_messages([("system", "Be kind."), ("human", "{question}")])
 
 
 @pytest.fixture
-def guard(tiny_guard: EmbeddedHost) -> LlamaGuard:
+def guard(tiny_guard: Embedded) -> LlamaGuard:
     return guard_at(tiny_guard)
 
 
-def guard_at(host: EmbeddedHost, **settings: Any) -> LlamaGuard:
+def guard_at(host: Embedded, **settings: Any) -> LlamaGuard:
     where = {"model": host.model, "base_url": host.base_url, "api_key": host.api_key}
     return LlamaGuard(**{**where, "max_retries": 0, "cache": False, **settings})
 
@@ -79,7 +79,7 @@ async def test_a_chain_is_guarded_by_it(guard: LlamaGuard, question: str, reply:
         assert [shown, shown] == chain.batch([asked, asked])
 
 
-async def test_a_wrong_key_is_no_verdict(tiny_guard: EmbeddedHost) -> None:
+async def test_a_wrong_key_is_no_verdict(tiny_guard: Embedded) -> None:
     """The server's refusal of the key is told as such."""
     guard = guard_at(tiny_guard, api_key="wrong")
     with pytest.raises(GuardUnavailable) as caught:
@@ -89,7 +89,7 @@ async def test_a_wrong_key_is_no_verdict(tiny_guard: EmbeddedHost) -> None:
         await guard.acheck("hello")
 
 
-def test_a_text_longer_than_the_context_is_no_verdict(tiny_guard: EmbeddedHost) -> None:
+def test_a_text_longer_than_the_context_is_no_verdict(tiny_guard: Embedded) -> None:
     """Nothing is cut in silence: too long a text is told as such."""
     guard = guard_at(tiny_guard, splitting={"chunk_size": 100_000})
     with pytest.raises(GuardUnavailable) as caught:
@@ -97,7 +97,7 @@ def test_a_text_longer_than_the_context_is_no_verdict(tiny_guard: EmbeddedHost) 
     assert "context_length" == caught.value.reason
 
 
-async def test_a_text_longer_than_the_context_is_judged_in_chunks(tiny_guard: EmbeddedHost) -> None:
+async def test_a_text_longer_than_the_context_is_judged_in_chunks(tiny_guard: Embedded) -> None:
     """Chunks as short as the stand-in can read: what is unsafe in the middle of a long text is found, and all else safe."""
     harmless = "hello there " * 200
     async with guard_at(tiny_guard, splitting={"chunk_size": 60, "chunk_overlap": 20, "max_chunks": 300}) as guard:
@@ -106,7 +106,7 @@ async def test_a_text_longer_than_the_context_is_judged_in_chunks(tiny_guard: Em
         assert (await guard.acheck(harmless)).safe
 
 
-async def test_the_same_question_is_not_put_to_the_server_again(tiny_guard: EmbeddedHost) -> None:
+async def test_the_same_question_is_not_put_to_the_server_again(tiny_guard: Embedded) -> None:
     """With a cache, as by default, the second verdict is the first."""
     async with guard_at(tiny_guard, cache=True) as guard:
         first, second = guard.check("a walnut table"), await guard.acheck("a walnut table")
@@ -115,7 +115,7 @@ async def test_the_same_question_is_not_put_to_the_server_again(tiny_guard: Embe
 
 async def test_a_server_that_is_gone_is_no_verdict(tiny_guard_path: Path) -> None:
     """A chain whose guard has stopped shows its apology and nothing of the model's."""
-    with EmbeddedHost(tiny_guard_path, model="meta-llama/llama-guard-4-12b") as host:
+    with Embedded(tiny_guard_path, model="meta-llama/llama-guard-4-12b", parallel=1) as host:  # no other's server
         guard = guard_at(host)
         assert guard.check("hello there").safe
         assert (await guard.acheck("hello there")).safe

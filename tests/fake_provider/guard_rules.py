@@ -38,7 +38,7 @@ def _content_problems(content: object, role: str) -> Iterator[str]:
         return
     parts = content if is_list(content) else []
     kinds = [part.get("type") if is_object(part) else None for part in parts]
-    if "text" not in kinds or "image_url" not in kinds:
-        yield "text alone is sent to a guard as a plain string, images with a part of text"
-    elif role != "user":
+    if "text" not in kinds:
+        yield "a guard's turn has a part of text"
+    elif "image_url" in kinds and role != "user":
         yield "images stand in user turns only"

@@ -24,7 +24,9 @@ from llama_guard_core.errors import (
     UnexpectedResponse,
 )
 from llama_guard_core.provider.chunks import collected
-from llama_guard_core.provider.client import AsyncChatClient, ChatClient, Connection, Timeouts
+from llama_guard_core.provider.client import AsyncChatClient, ChatClient
+from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.hosts import host_for
 from llama_guard_core.provider.retry_policy import RetryPolicy
 from llama_guard_core.provider.wire import Completion
 
@@ -49,6 +51,7 @@ class Caller:
     async def __call__(
         self, provider, *, request=REQUEST, retry_policy=AT_ONCE, http_client=None, **settings
     ) -> Completion:
+        settings["host"] = host_for(settings.pop("base_url", None))
         connection = Connection(**{"api_key": KEY, **settings})
         if self.colour == "sync":
             own = http_client or (None if provider is None else provider.client())
@@ -307,7 +310,7 @@ async def test_nobody_at_the_address_is_a_typed_error(call, unused_tcp_port):
 async def test_calls_one_after_another_share_a_connection_streamed_ones_too():
     provider = FakeProvider(chat=["x"] * 8)
     with provider.serve() as base_url:
-        connection = Connection(api_key=KEY, base_url=base_url)
+        connection = Connection(api_key=KEY, host=host_for(base_url))
         with ChatClient(connection) as client:
             for _ in range(2):
                 client.complete(REQUEST)
@@ -324,7 +327,7 @@ async def test_calls_one_after_another_share_a_connection_streamed_ones_too():
 async def test_closing_a_stream_early_closes_the_connection(colour):
     provider = FakeProvider(chat=["A long story about nuts. " * 40]).fail(Fault.endless(body_bytes=4000))
     with provider.serve() as base_url:
-        connection = Connection(api_key=KEY, base_url=base_url, timeout=IMPATIENT)
+        connection = Connection(api_key=KEY, host=host_for(base_url), timeout=IMPATIENT)
         if colour == "sync":
             with ChatClient(connection) as client, closing(client.stream(REQUEST)) as chunks:
                 assert next(chunks).text
@@ -337,7 +340,7 @@ async def test_closing_a_stream_early_closes_the_connection(colour):
 async def test_a_cancelled_call_leaves_nothing_half_read_behind():
     provider = FakeProvider(chat=["fine"] * 3).fail(Fault.stall("in_body"), first=1)
     with provider.serve() as base_url:
-        async with AsyncChatClient(Connection(api_key=KEY, base_url=base_url)) as client:
+        async with AsyncChatClient(Connection(api_key=KEY, host=host_for(base_url))) as client:
             task = asyncio.ensure_future(client.complete(REQUEST))
             while not provider.requests:  # noqa: ASYNC110 (it is filled by a thread)
                 await asyncio.sleep(0.005)
@@ -350,7 +353,7 @@ async def test_a_cancelled_call_leaves_nothing_half_read_behind():
 def test_one_client_serves_several_event_loops_one_after_another():
     provider = FakeProvider(chat=["x"] * 3)
     with provider.serve() as base_url:
-        client = AsyncChatClient(Connection(api_key=KEY, base_url=base_url))
+        client = AsyncChatClient(Connection(api_key=KEY, host=host_for(base_url)))
         texts = [asyncio.run(client.complete(REQUEST)).text for _ in range(3)]
         assert ["x"] * 3 == texts
         assert provider.wait_for_connections(0, within=5.0)
@@ -359,7 +362,7 @@ def test_one_client_serves_several_event_loops_one_after_another():
 def test_a_loop_that_was_closed_carelessly_does_no_harm():
     provider = FakeProvider(chat=["x"] * 3)
     with provider.serve() as base_url:
-        client = AsyncChatClient(Connection(api_key=KEY, base_url=base_url))
+        client = AsyncChatClient(Connection(api_key=KEY, host=host_for(base_url)))
         careless = asyncio.new_event_loop()
         careless.run_until_complete(client.complete(REQUEST))
         careless.run_until_complete(client.aclose())
@@ -370,8 +373,8 @@ def test_a_loop_that_was_closed_carelessly_does_no_harm():
 async def test_a_forgotten_client_closes_its_connections():
     provider = FakeProvider(chat=["x"] * 2)
     with provider.serve() as base_url:
-        await AsyncChatClient(Connection(api_key=KEY, base_url=base_url)).complete(REQUEST)
-        ChatClient(Connection(api_key=KEY, base_url=base_url)).complete(REQUEST)
+        await AsyncChatClient(Connection(api_key=KEY, host=host_for(base_url))).complete(REQUEST)
+        ChatClient(Connection(api_key=KEY, host=host_for(base_url))).complete(REQUEST)
         gc.collect()
         for _ in range(500):
             if provider.connections_open == 0:
@@ -383,7 +386,7 @@ async def test_a_forgotten_client_closes_its_connections():
 async def test_many_calls_at_once_are_answered_each_with_its_own():
     provider = FakeProvider(chat=lambda received: received.body["messages"][-1]["content"])
     with provider.serve() as base_url:
-        async with AsyncChatClient(Connection(api_key=KEY, base_url=base_url)) as client:
+        async with AsyncChatClient(Connection(api_key=KEY, host=host_for(base_url))) as client:
             requests = [{**REQUEST, "messages": [{"role": "user", "content": f"number {n}"}]} for n in range(40)]
             replies = await asyncio.gather(*map(client.complete, requests))
     assert [f"number {n}" for n in range(40)] == [reply.text for reply in replies]
@@ -392,7 +395,7 @@ async def test_many_calls_at_once_are_answered_each_with_its_own():
 def test_a_client_may_be_used_again_after_it_was_closed():
     provider = FakeProvider(chat=["x"] * 2)
     with provider.serve() as base_url:
-        client = ChatClient(Connection(api_key=KEY, base_url=base_url))
+        client = ChatClient(Connection(api_key=KEY, host=host_for(base_url)))
         client.complete(REQUEST)
         client.close()
         assert "x" == client.complete(REQUEST).text

@@ -20,6 +20,7 @@ from llama_guard_core.errors import (
     RequestRejected,
 )
 from llama_guard_core.provider.chunks import CompletionChunk, collected
+from llama_guard_core.provider.endpoints import CHAT
 from llama_guard_core.provider.responses import StreamedReply, WholeReply
 from llama_guard_core.provider.wire import Completion
 
@@ -83,7 +84,7 @@ def read(exchange, size: int | None = None, trailing: bytes = b"") -> Completion
     whole = WholeReply(exchange["status"], exchange["headers"], None)
     for piece in pieces_of(body, size):
         whole.receive(piece)
-    return whole.completion()
+    return whole.read_by(CHAT)
 
 
 def chunks(exchange, body: bytes, size: int | None) -> list[CompletionChunk]:
@@ -223,4 +224,4 @@ def test_a_body_cut_anywhere_is_an_error(exchange):
         whole = WholeReply(exchange["status"], exchange["headers"], None)
         whole.receive(body[:end])
         with pytest.raises(ProviderError):
-            whole.completion()
+            whole.read_by(CHAT)

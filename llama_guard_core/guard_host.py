@@ -10,7 +10,7 @@ from llama_guard_core.errors import ConfigurationError, GuardUnavailable, Unread
 from llama_guard_core.guard_kinship import check_routers_own, is_kindred
 from llama_guard_core.guardrail.custom_categories import CustomCategory
 from llama_guard_core.guardrail.guard_models import GuardModel
-from llama_guard_core.guardrail.hazards import HazardCategory, LlamaGuardVersion, Taxonomy
+from llama_guard_core.guardrail.hazards import HazardCategory, LlamaGuardVersion
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.prompt import Turn, chat_messages
 from llama_guard_core.guardrail.published_prompts import PromptCategory, published_categories, published_prompt
@@ -50,6 +50,13 @@ class GuardRequest:
 class GuardHost:
     """How one host is asked for verdicts. It asks nothing itself.
 
+    Attributes:
+        model: the model's id at the host.
+        guard_model: which Llama Guard that is.
+        taxonomy: its hazards.
+        endpoint: how the host is asked.
+        asked_model: the id in requests, with a router's suffix.
+
     Args:
         host: the host.
         model: the id of the guard model there; the host's own if left out.
@@ -78,6 +85,7 @@ class GuardHost:
         self.host = host
         self.model = _model_at(host, model)
         self.guard_model = GuardModel.named(self.model, version)
+        self.taxonomy = self.guard_model.taxonomy
         self.endpoint = _endpoint(host, raw_prompt=raw_prompt)
         self._may_go_raw = raw_prompt is not False
         self._models = (self.model, *fallback_models)
@@ -94,11 +102,6 @@ class GuardHost:
         )
 
     @property
-    def taxonomy(self) -> Taxonomy:
-        """The hazards of the guard model."""
-        return self.guard_model.taxonomy
-
-    @property
     def writes_prompt(self) -> bool:
         """Whether the published prompt is written here, and the host's own template is not used."""
         return self.endpoint in ("completions", "ollama")
@@ -111,7 +114,7 @@ class GuardHost:
                 application's own where the host lets nobody write the prompt.
         """
         policy.check_against(self.taxonomy)
-        if not policy.custom_categories and not self._asked_about(policy):
+        if not policy.custom_categories and len(self._left_out(policy)) == len(self.taxonomy.categories):
             msg = "excluded_categories: nothing is left to ask about; leave one category in, or judge no stage"
             raise ConfigurationError(msg)
         if policy.custom_categories and self._endpoint_for_custom() is None:
@@ -128,10 +131,10 @@ class GuardHost:
             GuardUnavailable: if this guard cannot be shown the pictures in the questions.
         """
         shown = [shown for question in questions for shown in self._as_it_can_be_shown(question, stage)]
-        asked_about = self._asked_about(policy)
-        excluded = [category.code for category in self.taxonomy.categories if category not in asked_about]
+        left_out = self._left_out(policy)
+        is_any_left = len(left_out) < len(self.taxonomy.categories)
         return [
-            *(self._about_published(question, excluded) for question in shown if asked_about),
+            *(self._about_published(question, left_out) for question in shown if is_any_left),
             *(self._about_custom(question, custom) for custom in policy.custom_categories for question in shown),
         ]
 
@@ -165,9 +168,12 @@ class GuardHost:
 
     # Requests
 
-    def _asked_about(self, policy: Policy) -> list[HazardCategory]:
-        left_out = set(policy.excluded_categories)
-        return [category for category in self.taxonomy.categories if not {category.code, category.name} & left_out]
+    def _left_out(self, policy: Policy) -> list[str]:
+        """The codes that are not asked about."""
+        named = set(policy.excluded_categories)
+        if not named:
+            return []
+        return [category.code for category in self.taxonomy.categories if {category.code, category.name} & named]
 
     def _about_published(self, question: Question, excluded: Sequence[str]) -> GuardRequest:
         if self.writes_prompt:

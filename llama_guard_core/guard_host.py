@@ -25,7 +25,7 @@ from llama_guard_core.token_logprobs import read_token_logprobs
 DEFAULT_GUARD_MODEL = "meta-llama/llama-guard-4-12b"
 _MOST_TOKENS = 64  # a verdict naming all fourteen hazards takes about 45; some providers refuse fewer than 16
 _TOP_LOGPROBS = 5
-_OLLAMA_CONTEXT = 8192  # tokens; Ollama's own default is as low as 2,048, and it used to cut longer prompts in silence
+_OLLAMA_CONTEXT = 8192  # tokens; Ollama's own default is as low as 2,048
 _SAMPLING: Mapping[str, Any] = {"temperature": 0, "max_tokens": _MOST_TOKENS, "seed": 0}
 _ASKED_ABOUT = "S1"  # the code that a category of the application's own has in a prompt, where it stands alone
 
@@ -226,7 +226,10 @@ class GuardHost:
     def _ollama(self, prompt: str) -> dict[str, Any]:
         context = max(_OLLAMA_CONTEXT, 1 << (len(prompt.encode("utf-8", "replace")) // 2 + _MOST_TOKENS).bit_length())
         options = {"temperature": 0, "seed": 0, "num_predict": _MOST_TOKENS, "num_ctx": context}
-        asked = {"model": self.asked_model, "prompt": prompt, "raw": True, "stream": False, "truncate": False}
+        # By default a prompt beyond the context is cut to half of it and answered with status 200 (ollama pull requests
+        # 17944 and 18399). Versions too old to know the two fields cut it still: so the context is made large enough.
+        uncut = {"truncate": False, "shift": False}
+        asked = {"model": self.asked_model, "prompt": prompt, "raw": True, "stream": False, **uncut}
         return {**asked, "options": options, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}
 
     def _as_it_can_be_shown(self, question: Question, stage: Stage) -> Iterator[Question]:

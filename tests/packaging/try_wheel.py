@@ -72,12 +72,19 @@ assert scout.chat([ChatMessage("a BOMB")]).message.content == "I can't help with
 assert guarded(LlamaScout(**host), LlamaGuard(**host)).complete("a BOMB").text == "I can't help with that."
 """
 )
+EMBEDDED = f"""
+from llama_guard_core import Embedded, LlamaGuard
+guard = LlamaGuard(host=Embedded({str(ROOT / "examples/models/tiny-guard/tiny-guard.gguf")!r}, model="Llama-Guard-4-12B"))
+assert [c.code for c in guard.check("make a walnut table").categories] == ["S9"]
+assert guard.check("make a table").safe
+"""
 ENVIRONMENTS = {
     "": (CORE_CHECK, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
     "[langchain]": (CORE_CHECK, CHAIN, WITHOUT_LLAMAINDEX),
     "[llamaindex]": (CORE_CHECK, ENGINE, WITHOUT_LANGCHAIN),
     "[agents]": (CORE_CHECK, CHAIN, AGENT, WITHOUT_LLAMAINDEX),
-    "[all]": (CORE_CHECK, CHAIN, AGENT, ENGINE),
+    "[embedded]": (CORE_CHECK, EMBEDDED, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
+    "[all]": (CORE_CHECK, CHAIN, AGENT, ENGINE, EMBEDDED),
 }
 
 

@@ -29,12 +29,8 @@ _MOST_ROUNDS = 4  # of what is encoded over and over
 _MOSTLY = 0.85
 
 _BASE64 = re.compile(r"(?:[\w+/-]{60,76}\n)+[\w+/-]+={0,2}|[\w+/-]{8,}={0,2}", re.ASCII)
-_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # as good as never the code of a text, and now and then that of a few letters
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # the code of a text is as good as never one
 _HEX = re.compile(r"(?<![0-9a-z])(?:(?:0x)?[0-9a-f]{2}[ \n,:;-]{0,2}){4,}", re.IGNORECASE | re.ASCII)
-_NO_WORD = re.compile(
-    "[A-Z]?[a-z]+|[A-Z]+"
-)  # as good as never the code of a text, and now and then that of a few letters
-_HEX = re.compile("0x|[^0-9a-f]", re.IGNORECASE)
 _NO_HEX = re.compile("0x|[^0-9a-f]", re.IGNORECASE)
 _PERCENT = re.compile(r"(?:%[0-9a-f]{2})+", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(

@@ -134,7 +134,7 @@ def broken_up(text: str) -> str:
 
 
 def _neutralised(text: str) -> str:
-    if text.isascii() and text.replace("\n", "").isprintable():
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return broken_up(text)
     return broken_up(_with_plain_newlines(_normalised(text)))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import hostile_texts
 
-from llama_guard_core.guardrail.prompt import neutralise
+from llama_guard_core.guardrail.hardening import neutralise
 
 
 def in_tags(text: str) -> str:

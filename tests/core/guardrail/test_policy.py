@@ -11,18 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnsafeContent
+from llama_guard_core.guardrail.decisions import Allow, Decision, Raise, Refuse, decision_record, decision_records
 from llama_guard_core.guardrail.hazards import Taxonomy
-from llama_guard_core.guardrail.policy import (
-    DEFAULT_APOLOGY,
-    DEFAULT_REFUSAL,
-    Allow,
-    Decision,
-    Policy,
-    Raise,
-    Refuse,
-    decision_record,
-    decision_records,
-)
+from llama_guard_core.guardrail.policy import DEFAULT_APOLOGY, DEFAULT_REFUSAL, Policy
 from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict
 
 V4 = Taxonomy.of(4)

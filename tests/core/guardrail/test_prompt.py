@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from strategies import conversations, hostile_texts
 
 from llama_guard_core.errors import GuardUnavailable
-from llama_guard_core.guardrail.prompt import guard_messages
+from llama_guard_core.guardrail.prompt import Turn, chat_messages, guard_questions
+from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCall, Unjudgeable, assistant, user
 
@@ -27,8 +28,13 @@ def tool(text: str) -> Message:
     return Message("tool", (Text(text),))
 
 
+def question(conversation: Conversation, stage: Stage = Stage.PROMPT) -> tuple[Turn, ...]:
+    """The first question about a conversation."""
+    return guard_questions(conversation, stage, Splitting())[0]
+
+
 def sent(conversation: Conversation, stage: Stage = Stage.PROMPT) -> list[tuple[str, str]]:
-    return [(message["role"], message["content"]) for message in guard_messages(conversation, stage)]
+    return [(message["role"], message["content"]) for message in chat_messages(question(conversation, stage))]
 
 
 PROMPTS = {
@@ -133,14 +139,14 @@ def test_tool_arguments_are_put_without_their_json_escapes() -> None:
 def test_pictures_come_first_in_the_turn_they_belong_to_and_earlier_turns_keep_theirs() -> None:
     other = Image("data:image/png;base64,AAAA")
     asked = (Message("user", (Text("a"), PICTURE, Text("b"))), assistant("c"), user("d"), Message("user", (other,)))
-    first, _, last = guard_messages(asked, Stage.PROMPT)
+    first, _, last = chat_messages(question(asked))
     picture = {"type": "image_url", "image_url": {"url": PICTURE.url}}
     assert [picture, {"type": "text", "text": "a\nb"}] == first["content"]
     assert [{"type": "image_url", "image_url": {"url": other.url}}, {"type": "text", "text": "d"}] == last["content"]
 
 
 def test_a_picture_alone_is_given_a_text() -> None:
-    (turn,) = guard_messages((Message("user", (PICTURE,)),), Stage.PROMPT)
+    (turn,) = chat_messages(question((Message("user", (PICTURE,)),)))
     assert {"type": "text", "text": "(See the image.)"} == turn["content"][-1]
 
 
@@ -174,5 +180,5 @@ def test_a_turn_that_cannot_be_judged_or_is_not_there_is_never_passed_over(
     conversation: Conversation, stage: Stage, told: str
 ) -> None:
     with pytest.raises(GuardUnavailable, match=told) as raised:
-        guard_messages(conversation, stage)
+        question(conversation, stage)
     assert ("not_judgeable", stage) == (raised.value.reason, raised.value.stage)

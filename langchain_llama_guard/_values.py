@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from langchain_core.documents import Document
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from langchain_llama_guard._conversation import conversation_of, message_of, spoken_in, text_added_by, with_lost_text
 from llama_guard_core.errors import ConfigurationError
-from llama_guard_core.messages import Conversation, Message, Text, assistant, user
+from llama_guard_core.messages import Conversation, Message, Part, Text, user
 
 
 def conversation_in(value: Any, key: str | None = None) -> Conversation:
@@ -43,7 +43,7 @@ def conversation_in(value: Any, key: str | None = None) -> Conversation:
         case Mapping():
             return _of_variables(value.values())
         case _:
-            return (user(text_of(value)),)
+            return (Message("user", (Text(text_of(value)), *beside_text_in(value))),)
 
 
 def conversation_in_pieces(pieces: Sequence[Any], key: str | None = None) -> Conversation:
@@ -59,12 +59,15 @@ def conversation_in_pieces(pieces: Sequence[Any], key: str | None = None) -> Con
 def _of_variables(values: Iterable[Any]) -> Conversation:
     turns: list[Message] = []
     said: list[str] = []
+    beside: list[Part] = []
     for value in values:
         if isinstance(value, (BaseMessage, PromptValue)) or _are_messages(value):
             turns += conversation_in(value)
-        elif text := text_of(value):
+            continue
+        beside += beside_text_in(value)
+        if text := text_of(value):
             said.append(text)
-    return (*turns, user("\n\n".join(said))) if said else tuple(turns)
+    return (*turns, Message("user", (Text("\n\n".join(said)), *beside))) if said or beside else tuple(turns)
 
 
 def reply_in(value: Any, key: str | None = None, known: Conversation = ()) -> Message:
@@ -82,7 +85,7 @@ def reply_in(value: Any, key: str | None = None, known: Conversation = ()) -> Me
     if isinstance(value, BaseMessage):
         value = [value]
     if not _are_messages(value):
-        return assistant(text_of(value))
+        return Message("assistant", (Text(text_of(value)), *beside_text_in(value)))
     messages = [message for message in conversation_of(convert_to_messages(value)) if message not in known]
     parts = tuple(part for message in messages for part in message.parts)
     return Message("assistant", parts, tuple(call for message in messages for call in message.tool_calls))
@@ -179,6 +182,22 @@ def text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
             return text_of(attributes)
         case _:
             return str(value)
+
+
+def beside_text_in(value: Any) -> Iterator[Part]:
+    """What messages in a value hold beside text, at any depth: images, and what the guard cannot read."""
+    match value:
+        case BaseMessage():
+            yield from (part for part in message_of(value).parts if not isinstance(part, Text))
+        case PromptValue():
+            yield from beside_text_in(value.to_messages())
+        case BaseModel():
+            yield from beside_text_in(dict(value))
+        case Mapping():
+            yield from beside_text_in(list(value.values()))
+        case list() | tuple() | set() | frozenset():
+            for item in value:
+                yield from beside_text_in(item)
 
 
 def refusal_like(text: str, example: Any, key: str | None = None) -> Any:  # noqa: PLR0911 - one line a form

@@ -13,11 +13,12 @@ from llama_guard_core.messages import Image
 
 _EARLIER = "an earlier image"
 
+Questions = Sequence[Sequence[Turn]]
 Pictures = Mapping[Image, Image]
 """A picture as it was given, and as it is sent. Those that are not in it are not shown."""
 
 
-def pictures_to_show(questions: Sequence[Sequence[Turn]], rules: ImageRules, stage: Stage) -> dict[Image, Image]:
+def pictures_to_show(questions: Questions, rules: ImageRules, stage: Stage) -> dict[Image, Image]:
     """The pictures that the guard is shown: all of the judged turn, and as many of the latest before it as rules allow.
 
     Args:
@@ -41,7 +42,37 @@ def pictures_to_show(questions: Sequence[Sequence[Turn]], rules: ImageRules, sta
     return shown
 
 
-def with_pictures(questions: Sequence[Sequence[Turn]], shown: Pictures) -> list[tuple[Turn, ...]]:
+def fetch_pictures(shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage) -> None:
+    """Put what was fetched in the place of addresses that the rules want fetched; an earlier one may be gone by now.
+
+    Raises:
+        GuardUnavailable: if one of the judged turn cannot be fetched.
+    """
+    from llama_guard_core.provider.image_fetch import fetch_image  # noqa: PLC0415 (few need it, and it takes its time)
+
+    for picture in filter(rules.must_be_fetched, [*shown]):
+        try:
+            shown[picture] = fetch_image(picture, rules, stage)
+        except GuardUnavailable:  # noqa: PERF203 (each by itself)
+            if picture in questions[0][-1].images:
+                raise
+            del shown[picture]
+
+
+async def afetch_pictures(shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage) -> None:
+    """Put what was fetched in the place of addresses that the rules want fetched; see `fetch_pictures`."""
+    from llama_guard_core.provider.image_fetch import afetch_image  # noqa: PLC0415 (as above)
+
+    for picture in filter(rules.must_be_fetched, [*shown]):
+        try:
+            shown[picture] = await afetch_image(picture, rules, stage)
+        except GuardUnavailable:  # noqa: PERF203 (each by itself)
+            if picture in questions[0][-1].images:
+                raise
+            del shown[picture]
+
+
+def with_pictures(questions: Questions, shown: Pictures) -> list[tuple[Turn, ...]]:
     """The questions with the pictures as they are sent; where one is not shown, words say that it was there."""
     return [tuple(_with_pictures(turn, shown) for turn in question) for question in questions]
 

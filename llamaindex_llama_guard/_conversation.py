@@ -112,7 +112,7 @@ def _parts(block: Any) -> Iterable[Part]:
             if block.content:  # what stands beside it is a provider's signature, or encrypted
                 yield Text(block.content)
         case ImageBlock():
-            yield _image(block)
+            yield from _images(block)
         case DocumentBlock():
             yield from _document(block)
         case AudioBlock():
@@ -126,6 +126,12 @@ def _parts(block: Any) -> Iterable[Part]:
             pass
         case _:
             yield Text(_json(block))
+
+
+def _images(block: ImageBlock) -> Iterable[Part]:
+    yield _image(block)
+    if block.url is not None and (block.image is not None or block.path is not None):
+        yield Image(str(block.url))  # integrations differ in which of the two a model is given
 
 
 def _image(block: ImageBlock) -> Part:

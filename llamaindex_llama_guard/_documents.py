@@ -69,4 +69,8 @@ def _media(node: BaseNode) -> Iterator[Part]:
 
 
 def _image(*, data: bytes | None, url: Any, path: Any, mimetype: str | None) -> tuple[Part, ...]:
-    return parts_of([ImageBlock(image=data, url=url, path=path, image_mimetype=mimetype)])
+    try:
+        block = ImageBlock(image=data, url=url, path=path, image_mimetype=mimetype)
+    except ValueError:  # such as a path where no file is
+        return (Unjudgeable("an image that cannot be read"),)
+    return parts_of([block])

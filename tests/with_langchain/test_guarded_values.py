@@ -20,7 +20,10 @@ from with_langchain.foreign_model import ForeignModel, saying
 from with_langchain.ways import WAYS, Run
 
 from langchain_llama_guard import ConfigurationError, LlamaGuard, Policy, UnsafeContent, guarded
+from langchain_llama_guard._values import conversation_in, reply_in
+from llama_guard_core import Image
 
+PICTURE = "https://example.com/a.png"
 REFUSAL = "I can't help with that."
 
 
@@ -274,3 +277,24 @@ def test_a_policy_for_replies_alone_asks_once(guard: LlamaGuard, provider: FakeP
     chain = guarded(lambda _: BOMB, guard.with_policy(Policy(stages={"reply"})))
     assert REFUSAL == chain.invoke("a BOMB, please")
     assert ["assistant"] == [question.role for question in provider.guard_questions]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [HumanMessage([{"type": "image", "url": PICTURE}]), "hi"],
+        {"inner": {"m": HumanMessage([{"type": "image", "url": PICTURE}])}},
+        {"inner": [[HumanMessage([{"type": "image", "url": PICTURE}])]]},
+    ],
+    ids=["beside a text", "in a mapping", "in lists"],
+)
+def test_a_picture_in_a_message_at_any_depth_is_judged(value: Any) -> None:
+    """An image is never passed over because of what stands around its message."""
+    images = [part for message in conversation_in(value) for part in message.parts if isinstance(part, Image)]
+    assert [PICTURE] == [image.url for image in images]
+
+
+def test_a_picture_in_a_reply_at_any_depth_is_told_to_be_beyond_the_guard() -> None:
+    """The guard's model was trained on images in user turns only; what follows is the policy's choice."""
+    reply = reply_in({"a": AIMessage([{"type": "image", "url": PICTURE}])})
+    assert [PICTURE] == [part.url for part in reply.parts if isinstance(part, Image)]

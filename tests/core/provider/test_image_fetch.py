@@ -129,7 +129,7 @@ class Resolver:
         answers = self.answers[name]
         ips = answers.pop(0) if len(answers) > 1 else answers[0]
         if not ips:
-            raise socket.gaierror(socket.EAI_NONAME, f"{name} is unknown")
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         kinds = [socket.AF_INET6 if ":" in ip else socket.AF_INET for ip in ips]
         return [(kind, socket.SOCK_STREAM, 6, "", (ip, port)) for kind, ip in zip(kinds, ips, strict=True)]
 
@@ -169,9 +169,9 @@ async def failing(fetching: Awaitable[Image]) -> str:
     with pytest.raises(GuardUnavailable) as caught:
         await fetching
     error = caught.value
-    assert (Stage.TOOL_RESULT, None, None) == (error.stage, error.__cause__, error.__context__)
-    said = f"{error} {error!r} {vars(error)}"
-    assert [] == [word for word in ("walnut", "pictures.test", "127.0.0.1", "a.png", "PNG") if word in said]
+    assert Stage.TOOL_RESULT is error.stage
+    said = f"{error} {error!r} {vars(error)} {error.__cause__!r} {error.__context__!r}"
+    assert [] == [word for word in ("walnut", ".test", "127.0.0.1", "a.png", "PNG") if word in said]
     return error.reason
 
 

@@ -36,9 +36,7 @@ _PERCENT = re.compile(r"(?:%[0-9a-f]{2})+", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(
     r"&(?:#0*([0-9]{1,7})|#x0*([0-9a-f]{1,6})|[a-z][0-9a-z]{1,31}(?=;));?", re.IGNORECASE | re.ASCII
 )
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|u\{0*([0-9a-f]{1,6})\}|U([0-9a-f]{8}))", re.IGNORECASE | re.ASCII
-)
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{0*([0-9a-fA-F]{1,6})\}|U([0-9a-fA-F]{8}))")
 _LEET = re.compile(r"[a-z][013457@$]|[013457@$][a-z]", re.IGNORECASE | re.ASCII)
 
 _URL_SAFE = str.maketrans("-_", "+/", "\n=")

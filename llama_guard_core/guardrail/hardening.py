@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from llama_guard_core.guardrail.decoding import Encoding, decodings_of, readable
 
 _MOST_ACCENTS = 30  # on one letter, as in Unicode's stream-safe text format
+_MOST_UNSEEN = 7  # in a row
 _MOST_REMEMBERED = 20_000  # characters of a text whose neutralised form is remembered
 
 _CONTROLS = "\x00-\x08\x0e-\x1b\x1f\x7f"
@@ -33,7 +35,6 @@ _LOOK_ALIKES = (
     "\u2102\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128-\u2134\u2139\u2145-\u2149\u2160-\u217f\u249c-\u24e9"
     "\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d6a5\U0001f110-\U0001f129\U0001f130-\U0001f149"
 )
-_IDEOGRAPHS = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
 _INVISIBLE = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad{_MARKS}]")
 _TAG = re.compile(f"[{_TAGS}]")
@@ -41,6 +42,8 @@ _SELECTOR = re.compile(f"[{_SELECTORS}]")
 _SELECTORS_IN_A_ROW = re.compile(f"[{_SELECTORS}]{{2,}}")
 _UNSEEN = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad{_MARKS}{_SELECTORS}{_TAGS}\ud800-\udfff]")
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_NEVER_READ = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad]")
+_OVERRIDE = re.compile("[\u202d\u202e]")
 _WITHOUT_ASCII = re.compile(r"[^\x00-\x7f]{32,}")
 _OTHER_NEWLINES = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _NEWLINE = re.compile(f"\r\n|[{_OTHER_NEWLINES}]")
@@ -59,7 +62,9 @@ _CONTROL_TOKENS = (
 _FORGED_TURNS = tuple(
     re.compile(rf"({newline}[^\S\n]*)((?:user|agent)[^\S\n]*:)", re.IGNORECASE) for newline in (r"\n", r"\\n")
 )
-_WORD_OF_THE_PROMPT = re.compile("inst|sys|begin|end|conversation|unsafe|content|categories|user|agent", re.IGNORECASE)
+_WORD_OF_THE_PROMPT = re.compile(
+    "inst|sys|begin|end|conversation|unsafe|content|categories|user|agent|^s$", re.IGNORECASE
+)
 _LONGEST_WORD_OF_THE_PROMPT = 12
 
 _HIDING = f"{_MARKS}{_SELECTORS}"
@@ -67,11 +72,11 @@ _ODD = re.compile(f"[{_LOOK_ALIKES}{_HIDING}{_TAGS}]")
 _PIECE = re.compile(
     f"(?P<flag>(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f)"
     f"|(?P<word>(?:(?P<alike>[{_LOOK_ALIKES}])|(?<=[{_LETTERS}])[{_HIDING}]+(?=[{_LETTERS}{_LOOK_ALIKES}]))"
-    f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*)"
-    f"|(?P<hidden>[{_TAGS}]+|[\u202d\u202e]|[{_HIDING}]{{8,}}|[{_SELECTORS}]{{3,}}"
-    f"|(?<![{_IDEOGRAPHS}])[\U000e0100-\U000e01ef])"
+    f"(?:[{_HIDING}]*[{_LETTERS}{_LOOK_ALIKES}])*)"
+    f"|(?P<tags>[{_TAGS}]+)|(?P<run>[{_HIDING}]+)"
 )
-_WORD_SO_FAR = re.compile(f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*$")
+_WORD_SO_FAR = re.compile(f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*\\Z")
+_IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _NO_LETTER = re.compile(f"[^{_LETTERS}{_LOOK_ALIKES}]|[0-9]")
 
 
@@ -94,9 +99,17 @@ class Hardening(BaseModel):
     both_forms: bool = True
     decode: frozenset[Encoding] = frozenset()
 
-    def forms_of(self, text: str) -> tuple[str, ...]:
-        """The forms of a text that are judged, the normalised one first, no two the same."""
+    def forms_of(self, text: str, *, longest: float = inf) -> tuple[str, ...]:
+        """The forms of a text that are judged, the normalised one first, no two the same.
+
+        Args:
+            text: what was said.
+            longest: characters of the longest text that is judged. Of one that is longer there is the normalised form
+                only: it will not be judged, so nothing more is worked out.
+        """
         normalised = neutralise(text)
+        if len(normalised) > longest:
+            return (normalised,)
         forms = [normalised]
         if self.both_forms and not text.isascii():
             forms.append(_as_it_was_said(text) or normalised)
@@ -205,19 +218,22 @@ def _fewer_accents(text: str, accents: Collection[str]) -> str:
 
 
 def _as_it_was_said(text: str) -> str | None:
-    """A text with the words left as they are that normalising would change, if there are any; the rest normalised."""
+    """A text with the words left as they are that normalising would change, if that matters; the rest normalised."""
     characters = "".join(set(text))
     if _HALF_A_PAIR.search(characters):
         text = _with_whole_characters(text)
     elif not _ODD.search(characters):
         return None
-    text = _with_fewer_accents(text, characters)
-    kept, end = [], 0
-    for piece in _odd_pieces(text):
-        if _matters(piece):
-            kept += [_normalised(text[end : piece.start()]), piece[0]]
+    text = _with_fewer_accents(_NEVER_READ.sub("", text), characters)
+    pieces = [*_odd_pieces(text)]
+    if not any(map(_matters, pieces)):
+        return None
+    written, end = [], 0
+    for piece in pieces:
+        if _matters(piece) or (piece["alike"] and not _is_of_the_prompt(piece)):
+            written += [_normalised(text[end : piece.start()]), piece[0]]
             end = piece.end()
-    return broken_up(_with_plain_newlines("".join([*kept, _normalised(text[end:])]))) if kept else None
+    return broken_up(_with_plain_newlines("".join([*written, _normalised(text[end:])])))
 
 
 def _odd_pieces(text: str) -> Iterator[re.Match[str]]:
@@ -231,10 +247,25 @@ def _odd_pieces(text: str) -> Iterator[re.Match[str]]:
 
 def _matters(piece: re.Match[str]) -> bool:
     """Whether a reader of the piece may read something else than its normalised form, and it forges nothing."""
-    if not piece["word"]:
-        return bool(piece["hidden"])
+    if piece["word"]:
+        is_word = not piece["alike"] or len(_NO_LETTER.sub("", _word_around(piece))) > 1
+        return is_word and not _is_of_the_prompt(piece)
+    return not piece["flag"] and _may_spell(piece[0], piece.string[max(0, piece.start() - 1) : piece.start()])
+
+
+def _is_of_the_prompt(piece: re.Match[str]) -> bool:
+    return bool(_WORD_OF_THE_PROMPT.search(_normalised(_word_around(piece))))
+
+
+def _word_around(piece: re.Match[str]) -> str:
+    """The letters of a piece, and as many of those just before it as a word of the prompt could have."""
     start, end = piece.span()
     so_far = _WORD_SO_FAR.search(piece.string, max(0, start - _LONGEST_WORD_OF_THE_PROMPT), start)
-    word = (so_far[0] if so_far else "") + piece.string[start:end]
-    is_word = not piece["alike"] or len(_NO_LETTER.sub("", word)) > 1
-    return is_word and not _WORD_OF_THE_PROMPT.search(_normalised(word))
+    return (so_far[0] if so_far else "") + piece.string[start:end]
+
+
+def _may_spell(run: str, before: str) -> bool:
+    """Whether characters that nobody sees could be there to be read: more than ordinary text has in a row."""
+    selectors = len(_SELECTOR.findall(run))
+    numbered = max(run) >= "\U000e0100" and (selectors > 1 or not _IDEOGRAPH.match(before))
+    return numbered or selectors > 2 or len(run) > _MOST_UNSEEN or bool(_OVERRIDE.search(run) or _TAG.match(run))  # noqa: PLR2004

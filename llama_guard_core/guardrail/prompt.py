@@ -28,8 +28,6 @@ _UNSPOKEN = "(The user has said nothing yet.)"
 _IMAGE_ALONE = "(See the image.)"
 _BLANK = "(Nothing.)"
 _JSON_ESCAPE = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE | re.ASCII)
-
-
 Role = Literal["user", "assistant"]
 
 
@@ -74,7 +72,7 @@ def guard_questions(
             its text is longer than may be judged.
     """
     context, judged = _parted(conversation, stage)
-    forms = (hardening or Hardening()).forms_of(judged.text)
+    forms = (hardening or Hardening()).forms_of(judged.text, longest=splitting.longest)
     _check_judgeable(replace(judged, text=forms[0]), stage)
     chunks: list[str] = []
     for form in forms:

@@ -97,6 +97,8 @@ class Verdict:
 def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
     """What verdicts on the chunks of one text say together: any unsafe one wins, then any failure.
 
+    Beside a failure its list of hazards may be incomplete: no policy may excuse it for those that were named.
+
     Args:
         answers: the verdicts on the chunks in order; an exception where none could be had.
 
@@ -113,7 +115,7 @@ def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
     return replace(
         decisive,
         categories=tuple(dict.fromkeys(category for verdict in unsafe for category in verdict.categories)),
-        all_named=all(verdict.all_named for verdict in unsafe),
+        all_named=all(verdict.all_named for verdict in unsafe) and len(verdicts) == len(answers),
         excluded=tuple(dict.fromkeys(category for verdict in verdicts for category in verdict.excluded)),
         score=max(scores, default=None),
         usage=sum_of([verdict.usage for verdict in verdicts if verdict.usage]),

@@ -81,7 +81,7 @@ def test_a_cut_forges_no_turn() -> None:
 def test_something_unsafe_anywhere_in_a_long_text_is_found(guard: Makes, provider: FakeProvider) -> None:
     verdict = guard().check("a" * 30 + " KNIFE " + "b" * 20)
     assert ["S1"] == [category.code for category in verdict.categories]
-    assert 3 == len(provider.guard_questions)  # the second of four chunks cuts the word, the third has it whole
+    assert 4 == len(provider.guard_questions)  # of four chunks the second cuts the word, and the third has it whole
 
 
 async def test_async_every_chunk_is_asked_about(guard: Makes, provider: FakeProvider) -> None:

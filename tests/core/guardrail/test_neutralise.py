@@ -69,7 +69,7 @@ def test_what_could_be_taken_for_the_guards_prompt_is_broken_up(text: str, sent:
 @settings(max_examples=300)
 def test_neutralising_leaves_no_control_token_and_no_forged_turn(text: str) -> None:
     sent = neutralise(text)
-    assert [] == re.findall(r"<\||\|>|\[/?INST\]|<<?/?(?:s|SYS)>|<(?:BEGIN|END)\s+CONVERSATION>", sent, re.IGNORECASE)
+    assert [] == re.findall(r"<\||\|>|\[/?INST\]|</?s>|<</?SYS>>|<(?:BEGIN|END)\s+CONVERSATION>", sent, re.IGNORECASE)
     lines = re.split(r"\\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", sent)
     assert [] == [line for line in lines if re.match(r"\s*(?:user|agent)\s*:", line, re.IGNORECASE)]
 

@@ -93,10 +93,12 @@ class Asking:
             verdict = worst_of(answers)
         except ProviderError as error:
             if not self._order.moves_on(at, error):
+                name = self._hosts[at].host.name
+                error.args = (str(error) if name in str(error) else f"{name}: {error}",)
                 raise
             self._failures.append((at, error))
             return None
-        if self._cache is not None:
+        if self._cache is not None and all(isinstance(answer, Verdict) for answer in answers):
             self._cache.put(self._key(at), verdict)
         return replace(verdict, latency=monotonic() - self._begun)
 
@@ -111,4 +113,6 @@ class Asking:
         return self._written[at]
 
     def _key(self, at: int) -> str:
-        return question_key(self._hosts[at].host.base_url, [request.body for request in self._requests(at)])
+        host = self._hosts[at]
+        bodies = [request.body for request in self._requests(at)]
+        return question_key(host.host.base_url, bodies, read_as=host.read_as(self._policy))

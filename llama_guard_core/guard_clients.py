@@ -12,6 +12,7 @@ from llama_guard_core.guard_host import GuardRequest
 from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection
+from llama_guard_core.provider.failover import patience_among_several
 
 _REQUESTS_AT_ONCE = 8
 
@@ -29,8 +30,13 @@ class GuardClients:
         self._connections = connections
         self._http_client = http_client
         self._http_async_client = http_async_client
-        self._sync = [ChatClient(each, http_client=http_client) for each in connections]
-        self._async = [AsyncChatClient(each, http_client=http_async_client) for each in connections]
+        self._is_list = len(connections) > 1
+        self._keys_were_read = False
+        several = [(each, patience_among_several(each) if self._is_list else None) for each in connections]
+        self._sync = [ChatClient(each, http_client=http_client, retry_policy=retries) for each, retries in several]
+        self._async = [
+            AsyncChatClient(each, http_client=http_async_client, retry_policy=retries) for each, retries in several
+        ]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, perhaps in another process, opens connections of its own. It holds the keys."""
@@ -42,7 +48,9 @@ class GuardClients:
         Raises:
             ProviderError: if none could be reached.
             GuardUnavailable: if no verdict came of it.
+            ConfigurationError: if a host, whichever of the list, needs a key or an address and there is none.
         """
+        self._read_keys()
         verdict, candidates = asking.known(), asking.candidates()
         while verdict is None:
             at, requests = next(candidates)
@@ -51,6 +59,7 @@ class GuardClients:
 
     async def averdict(self, asking: Asking) -> Verdict:
         """The verdict of the first host that gives one; see `verdict`."""
+        self._read_keys()
         verdict, candidates = asking.known(), asking.candidates()
         while verdict is None:
             at, requests = next(candidates)
@@ -67,18 +76,25 @@ class GuardClients:
         for client in self._async:
             await client.aclose()
 
+    def _read_keys(self) -> None:
+        """At the first call to a list of hosts: what is missing is told then, and not when its host is needed."""
+        if self._is_list and not self._keys_were_read:
+            for connection in self._connections:
+                if connection.host.server is None:
+                    connection.request_headers()
+                    connection.host.url_of("")
+            self._keys_were_read = True
+
     def _answers(self, asking: Asking, at: int, requests: Sequence[GuardRequest]) -> list[Verdict | Exception]:
-        """The verdicts of one host, as far as the first unsafe one."""
+        """The verdicts of one host: all of them, since a policy may let one hazard pass and not the next."""
         answers: list[Verdict | Exception] = []
         for request in requests:
             try:
-                answer = asking.verdict_on(at, request, self._sync[at].call(request.endpoint, request.body))
-            except ProviderError as error:
+                completion = self._sync[at].call(request.endpoint, request.body)
+            except ProviderError as error:  # noqa: PERF203 - each request by itself
                 answers.append(error)
-                continue
-            answers.append(answer)
-            if isinstance(answer, Verdict) and not answer.safe:
-                break
+            else:
+                answers.append(asking.verdict_on(at, request, completion))
         return answers
 
     async def _aanswers(self, asking: Asking, at: int, requests: Sequence[GuardRequest]) -> list[Verdict | Exception]:

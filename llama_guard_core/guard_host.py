@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnreadableVerdict
-from llama_guard_core.guard_kinship import check_routers_own, is_kindred
+from llama_guard_core.guard_kinship import check_routers_own, is_kindred, routers_fields
 from llama_guard_core.guardrail.custom_categories import CustomCategory
 from llama_guard_core.guardrail.guard_models import GuardModel
 from llama_guard_core.guardrail.hazards import HazardCategory, LlamaGuardVersion
@@ -89,7 +89,7 @@ class GuardHost:
         self.endpoint = _endpoint(host, raw_prompt=raw_prompt)
         self._may_go_raw = raw_prompt is not False
         self._models = (self.model, *fallback_models)
-        self._fields = _routers_fields(host, self._models, routing)
+        self._fields = routers_fields(host, self._models, routing)
         check_routers_own(host, self.taxonomy, variant, fallback_models)
         self.asked_model = with_variant(self.model, variant) if host.is_router else self.model
 
@@ -130,7 +130,8 @@ class GuardHost:
         Raises:
             GuardUnavailable: if this guard cannot be shown the pictures in the questions.
         """
-        shown = [shown for question in questions for shown in self._as_it_can_be_shown(question, stage)]
+        writes = self.writes_prompt or (bool(policy.custom_categories) and self._endpoint_for_custom() != "chat")
+        shown = [each for question in questions for each in self._as_it_can_be_shown(question, stage, as_text=writes)]
         left_out = self._left_out(policy)
         is_any_left = len(left_out) < len(self.taxonomy.categories)
         return [
@@ -165,6 +166,10 @@ class GuardHost:
         code = f"C{policy.custom_categories.index(request.about) + 1}"
         named = HazardCategory(code, request.about.name, self.taxonomy.version)
         return replace(verdict, categories=(named,), all_named=True)
+
+    def read_as(self, policy: Policy) -> list[str]:
+        """What else a verdict depends on than on request and answer: what the codes mean, and which do not count."""
+        return [f"{self.guard_model.version} {self.guard_model.size}", *self._left_out(policy)]
 
     # Requests
 
@@ -232,15 +237,17 @@ class GuardHost:
         asked = {"model": self.asked_model, "prompt": prompt, "raw": True, "stream": False, **uncut}
         return {**asked, "options": options, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}
 
-    def _as_it_can_be_shown(self, question: Question, stage: Stage) -> Iterator[Question]:
+    def _as_it_can_be_shown(self, question: Question, stage: Stage, *, as_text: bool) -> Iterator[Question]:
         """The question, once for each of its pictures where the model looks at one alone."""
         pictures = [(at, image) for at, turn in enumerate(question) for image in turn.images]
-        most = 0 if self.writes_prompt else self.guard_model.most_images
+        most = 0 if as_text else self.guard_model.most_images
         if not pictures or most is None or len(pictures) <= most:
             yield question
             return
         if most == 0:
-            why = "a prompt in text carries none" if self.writes_prompt else f"{self.model} reads none"
+            why = "a prompt in text carries none" if as_text else f"{self.model} reads none"
+            if as_text and not self.writes_prompt:
+                why = "custom_categories go into a prompt in text there, which carries none"
             msg = f"{self.host.name} cannot be asked about images ({why}): ask Llama Guard 4 at a chat endpoint"
             raise GuardUnavailable(msg, reason="not_judgeable", stage=stage)
         for at, image in pictures:
@@ -277,18 +284,6 @@ def _endpoint(host: Host, *, raw_prompt: bool | None) -> GuardEndpoint:
         msg = f"raw_prompt: {host.name} has no endpoint that completes a prompt as it is; leave raw_prompt out"
         raise ConfigurationError(msg)
     return host.raw_endpoint
-
-
-def _routers_fields(host: Host, models: Sequence[str], routing: ProviderRouting | None) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if host.is_router:
-        # Endpoints with a short context leave out the middle of a long chat unless told not to.
-        fields["plugins"] = [{"id": "context-compression", "enabled": False}]
-    if len(models) > 1:
-        fields["models"] = list(models)
-    if routing is not None and (host.is_router or host.guard_model is None):  # an unknown address may be a proxy of it
-        fields["provider"] = routing.as_request()
-    return fields
 
 
 def _plain(model: str) -> str:

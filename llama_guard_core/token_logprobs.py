@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 
@@ -13,7 +15,7 @@ class TokenLogProbs:
 
     Attributes:
         token: its text.
-        logprob: the natural logarithm of its probability.
+        logprob: the natural logarithm of its probability; not a number where the host tells none.
         alternatives: the likeliest tokens at its place, itself among them where the host says so.
     """
 
@@ -33,29 +35,33 @@ def read_token_logprobs(logprobs: Mapping[str, Any] | None) -> list[TokenLogProb
     if not logprobs:
         return []
     if isinstance(content := logprobs.get("content"), list):
-        return [found for item in content if isinstance(item, Mapping) for found in _from_content(item)]
-    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
-    if not isinstance(tokens, list) or not isinstance(values, list):
-        return []
-    tops = logprobs.get("top_logprobs")
-    tops = tops if isinstance(tops, list) else []
-    return [
-        TokenLogProbs(token, value, _alternatives(tops[at] if at < len(tops) else None))
-        for at, (token, value) in enumerate(zip(tokens, values, strict=False))
-        if isinstance(token, str) and isinstance(value, int | float)
-    ]
+        items = [item if isinstance(item, Mapping) else {} for item in content]
+        rows = [(item.get("token"), item.get("logprob"), item.get("top_logprobs")) for item in items]
+    else:
+        tokens, values, tops = (_list(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))
+        rows = [*zip_longest(tokens, values[: len(tokens)], tops[: len(tokens)])]
+    found: list[TokenLogProbs] = []
+    for token, value, top in rows:
+        if not isinstance(token, str):
+            break  # what follows an unknown token may be another's
+        found.append(TokenLogProbs(token, _number(value), _alternatives(top)))
+    return found
 
 
-def _from_content(item: Mapping[str, Any]) -> Iterator[TokenLogProbs]:
-    token, value = item.get("token"), item.get("logprob")
-    if isinstance(token, str) and isinstance(value, int | float):
-        yield TokenLogProbs(token, float(value), _alternatives(item.get("top_logprobs")))
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def _alternatives(found: object) -> dict[str, float]:
     if isinstance(found, Mapping):
-        return {str(token): float(value) for token, value in found.items() if isinstance(value, int | float)}
-    if not isinstance(found, list):
-        return {}
-    pairs = ((item.get("token"), item.get("logprob")) for item in found if isinstance(item, Mapping))
-    return {text: float(value) for text, value in pairs if isinstance(text, str) and isinstance(value, int | float)}
+        return {str(token): _number(value) for token, value in found.items()}
+    items = [item for item in _list(found) if isinstance(item, Mapping)]
+    return {token: _number(item.get("logprob")) for item in items if isinstance(token := item.get("token"), str)}
+
+
+def _number(value: object) -> float:
+    """The number; not a number where there is none that a probability could be made of."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan

@@ -72,13 +72,13 @@ class VerdictCache:
         return _empty, (type(self), self.max_entries, self.max_age)
 
 
-def question_key(host: str, requests: Sequence[Mapping[str, Any]]) -> str:
-    """What a question is looked up by: a digest of where and of everything that is asked."""
+def question_key(host: str, requests: Sequence[Mapping[str, Any]], *, read_as: Sequence[str] = ()) -> str:
+    """What a question is looked up by: a digest of where, of everything that is asked, and of how answers are read."""
     asked = [
         {**request, "messages": [_digest_of(**message) for message in request.get("messages", ())]}
         for request in requests
     ]
-    return _digest([host, *asked])
+    return _digest([host, list(read_as), *asked])
 
 
 def _digest_of(role: str, content: Any) -> str:

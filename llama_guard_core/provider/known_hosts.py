@@ -122,6 +122,7 @@ CLOUDFLARE = Host(
     guard_model="@cf/meta/llama-guard-3-8b",
     chat_model="@cf/meta/llama-4-scout-17b-16e-instruct",
     content="string",
+    rejects=frozenset({"seed"}),  # its type of this model's input has none
     remarks="has Llama Guard 3 (8B) only, and gives no log-probabilities",
 )
 META = Host(
@@ -158,7 +159,7 @@ HostLike = str | Host | Embedded
 
 _BY_NAME_OF_MACHINE = {
     urlsplit(host.base_url).hostname: host for host in KNOWN_HOSTS.values() if host.base_url.startswith("https://")
-}
+} | {"api.together.ai": TOGETHER}
 
 
 def known_at(parts: SplitResult) -> Host | None:
@@ -183,6 +184,9 @@ def chosen_hosts(host: HostLike | Sequence[HostLike] | None, base_url: str | Non
         return (host_for(base_url),)
     if isinstance(host, str | Host | Embedded):
         one = _host_of(host)
+        if base_url is not None and one.server is not None:
+            msg = "base_url: a model file that is served inside this process has no address of yours; leave it out"
+            raise ConfigurationError(msg)
         return (one if base_url is None else replace(one, base_url=host_for(base_url).base_url),)
     if base_url is not None:
         msg = "base_url is one address: in a list of hosts, give each its own, as Host.named('vllm', base_url=...)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -14,11 +15,14 @@ import llama_guard_core
 from langchain_llama_guard._judged_cache import JudgedCacheModel
 from langchain_llama_guard._wire_messages import wire_messages
 from llama_guard_core.classifier import LlamaGuard
-from llama_guard_core.provider.chat_clients import AsyncChatClients, ChatClients
+from llama_guard_core.provider.chat_clients import SCOUT, AsyncChatClients, ChatClients, ChosenModel
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, Timeouts
+from llama_guard_core.provider.host_field import HostField
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import chosen_hosts
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
+
+_opening = Lock()  # first calls from two threads make one set of clients, or each would have its own limit
 
 
 class _KeyFromEnvironment(SecretStr):
@@ -37,13 +41,13 @@ class ScoutSettings(JudgedCacheModel):
         populate_by_name=True, arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True, defer_build=True
     )
 
-    model_name: str = Field(default="meta-llama/llama-4-scout", alias="model")
-    """The model's id at the host."""
+    model_name: str = Field(default=SCOUT, alias="model")
+    """The model's id at the host. This one is OpenRouter's: a known host is asked by its own id for Llama 4 Scout."""
     variant: ModelVariant | None = None
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = None
     """The host's key. Left out, it is read from the environment variable of that host, such as `OPENROUTER_API_KEY`."""
-    host: Any = None  # `HostLike`, or a list of them: pydantic would take the records apart
+    host: HostField = None
     """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
     these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
     out."""
@@ -116,7 +120,10 @@ class ScoutSettings(JudgedCacheModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         guard = {"guard": repr(self.guard)} if self.guard else {}
-        return {"base_url": ", ".join(host.base_url for host in self._hosts), **self._settings, **guard}
+        hosts = self._hosts
+        ids = dict.fromkeys(self._chosen_model.at(host, is_one_of_several=len(hosts) > 1) for host in hosts)
+        where = {"base_url": ", ".join(host.base_url for host in hosts)}
+        return {**where, **self._settings, "model": ", ".join(ids), **guard}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """The key of the answer cache. LangChain's own leaves out the guard, and all else of a guarded model."""
@@ -135,7 +142,7 @@ class ScoutSettings(JudgedCacheModel):
             "presence_penalty", "repetition_penalty", "seed", "stop",
         )  # fmt: skip
         settings = {
-            "model": with_variant(self.model_name, self.variant),
+            "model": self._chosen_model.requested,
             **{name: getattr(self, name) for name in names},
         }
         if self.routing:
@@ -182,8 +189,15 @@ class ScoutSettings(JudgedCacheModel):
             request.setdefault("stream_options", {"include_usage": True})
         return request
 
+    @property
+    def _chosen_model(self) -> ChosenModel:
+        return ChosenModel(self.model_name, self.variant)
+
     def _connections(self, users_client: Any) -> list[Connection]:
-        return [self._connection(host, users_client) for host in self._hosts]
+        hosts = self._hosts
+        if self.api_key is not None and not isinstance(self.api_key, _KeyFromEnvironment):
+            require_one_key_each(hosts)  # a copy may have got hosts that its original had not
+        return [self._connection(host, users_client) for host in hosts]
 
     def _connection(self, host: Host, users_client: Any) -> Connection:
         headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
@@ -200,21 +214,19 @@ class ScoutSettings(JudgedCacheModel):
 
     def _sync(self) -> ChatClients:
         users_client = self.http_client
-        self._client = self._client or ChatClients(
-            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
-        )
-        return self._client
+        with _opening:
+            self._client = self._client or ChatClients(
+                self._connections(users_client), http_client=users_client, model=self._chosen_model
+            )
+            return self._client
 
     def _async(self) -> AsyncChatClients:
         users_client = self.http_async_client
-        self._async_client = self._async_client or AsyncChatClients(
-            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
-        )
-        return self._async_client
-
-    @property
-    def _has_default_model(self) -> bool:
-        return "model_name" not in self.model_fields_set
+        with _opening:
+            self._async_client = self._async_client or AsyncChatClients(
+                self._connections(users_client), http_client=users_client, model=self._chosen_model
+            )
+            return self._async_client
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from langchain_core.tools import BaseTool
 from langchain_llama_guard import _guarded_generation as guarded
 from langchain_llama_guard._errors import langchain_errors
 from langchain_llama_guard._replies import ai_message, generation_chunk
-from langchain_llama_guard._scout_settings import ScoutSettings, given
+from langchain_llama_guard._scout_checks import ScoutChecks
+from langchain_llama_guard._scout_settings import given
 from langchain_llama_guard._wire_messages import wire_tool_choice, wire_tools
 from langchain_llama_guard.structured_output import StructuredOutputMethod, structured_output
+from llama_guard_core.provider.host_field import is_written_whole
 from llama_guard_core.provider.wire import Completion
 
 # The smallest window of OpenRouter's endpoints for Scout: the advertised 1,310,720 is not served by all.
@@ -45,7 +47,7 @@ _PROFILE = ModelProfile(
 )
 
 
-class ChatLlamaScout(ScoutSettings):
+class ChatLlamaScout(ScoutChecks):
     """Meta's Llama 4 Scout over an OpenAI-compatible API, OpenRouter by default.
 
     With `guard=`, each prompt is judged before the model is called and each reply before anything outside
@@ -129,8 +131,9 @@ class ChatLlamaScout(ScoutSettings):
         return True
 
     def to_json(self) -> Any:
-        """The serialised model. A guarded one is not: it would be loaded again without its guard."""
-        return super().to_json() if self.guard is None else self.to_json_not_implemented()
+        """The serialised model. A guarded one is not, it would be loaded unguarded; nor one at a `Host` of yours."""
+        can_be_loaded = self.guard is None and is_written_whole(self.host)
+        return super().to_json() if can_be_loaded else self.to_json_not_implemented()
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **{"model": self.model_name, **kwargs})
@@ -140,7 +143,8 @@ class ChatLlamaScout(ScoutSettings):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return _PROFILE if "llama-4-scout" in self.model_name.lower() else None
+        is_embedded = any(host.server for host in self._hosts)  # some other model, with a context of the user's choice
+        return _PROFILE if "llama-4-scout" in self.model_name.lower() and not is_embedded else None
 
     def _generate(
         self,

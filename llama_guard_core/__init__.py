@@ -31,6 +31,8 @@ from llama_guard_core.provider.connection import Timeouts
 from llama_guard_core.provider.embedded import Embedded
 from llama_guard_core.provider.hosts import Host
 from llama_guard_core.provider.routing import Attribution, ProviderRouting
+from llama_guard_core.self_test.guard_probes import ProbeTexts
+from llama_guard_core.self_test.report import Finding, SelfTest
 from llama_guard_core.usage import Usage
 from llama_guard_core.verdict_cache import VerdictCache
 
@@ -43,6 +45,7 @@ __all__ = [
     "Conversation",
     "CustomCategory",
     "Embedded",
+    "Finding",
     "GuardUnavailable",
     "Hardening",
     "HazardCategory",
@@ -53,11 +56,13 @@ __all__ = [
     "LlamaGuardError",
     "Message",
     "Policy",
+    "ProbeTexts",
     "ProviderError",
     "ProviderRouting",
     "ProviderUnavailable",
     "RateLimited",
     "RequestRejected",
+    "SelfTest",
     "Splitting",
     "Stage",
     "StageRules",

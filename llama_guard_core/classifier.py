@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from typing_extensions import Self
 
 from llama_guard_core.asking import Asking
+from llama_guard_core.drive import arun, run
 from llama_guard_core.errors import GuardUnavailable, ProviderError
 from llama_guard_core.guard_clients import GuardClients
 from llama_guard_core.guard_host import GuardHost, Question
@@ -21,17 +22,18 @@ from llama_guard_core.guardrail.hazards import LlamaGuardVersion
 from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.prompt import Turn, guard_questions
-from llama_guard_core.guardrail.screening import Check, prompt_stage
+from llama_guard_core.guardrail.screening import Check, Flow, prompt_stage
 from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage, Verdict
-from llama_guard_core.judged_images import pictures_to_show, with_pictures
+from llama_guard_core.judged_images import afetch_pictures, fetch_pictures, pictures_to_show, with_pictures
 from llama_guard_core.messages import Conversation, ConversationLike, as_conversation
 from llama_guard_core.provider.connection import Connection, Timeouts
 from llama_guard_core.provider.failover import HostOrder
 from llama_guard_core.provider.hosts import require_one_key_each
-from llama_guard_core.provider.image_fetch import afetch_image, fetch_image
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
 from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
+from llama_guard_core.self_test.guard_probes import AS_TESTED, OneHost, ProbeTexts, guard_self_test, in_one_report
+from llama_guard_core.self_test.report import SelfTest
 from llama_guard_core.verdict_cache import VerdictCache
 
 _log = logging.getLogger(__name__)
@@ -117,14 +119,15 @@ class LlamaGuard:
         hosts = chosen_hosts(host, base_url)
         if api_key is not None:
             require_one_key_each(hosts)
+        routers = [each for each in hosts if each.is_router] or hosts
         self._hosts = [
             GuardHost(
                 each,
                 model=model,
                 version=version,
                 raw_prompt=raw_prompt,
-                variant=variant if each.is_router or len(hosts) == 1 else None,
-                fallback_models=fallback_models if each.is_router or len(hosts) == 1 else (),
+                variant=variant if each in routers else None,
+                fallback_models=fallback_models if each in routers else (),
                 routing=routing,
             )
             for each in hosts
@@ -179,8 +182,7 @@ class LlamaGuard:
             questions = self._questions(question)
             if any(turn.images for turn in questions[0]):
                 shown = pictures_to_show(questions, self.images, question.stage)
-                for picture in filter(self.images.must_be_fetched, [*shown]):
-                    shown[picture] = fetch_image(picture, self.images, question.stage)
+                fetch_pictures(shown, questions, self.images, question.stage)
                 questions = with_pictures(questions, shown)
             asking = self._asking(question, questions)
             return self._told(question, self._clients.verdict(asking))
@@ -191,8 +193,7 @@ class LlamaGuard:
             questions = self._questions(question)
             if any(turn.images for turn in questions[0]):
                 shown = pictures_to_show(questions, self.images, question.stage)
-                for picture in filter(self.images.must_be_fetched, [*shown]):
-                    shown[picture] = await afetch_image(picture, self.images, question.stage)
+                await afetch_pictures(shown, questions, self.images, question.stage)
                 questions = with_pictures(questions, shown)
             asking = self._asking(question, questions)
             return self._told(question, await self._clients.averdict(asking))
@@ -203,6 +204,21 @@ class LlamaGuard:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__, policy=policy)
         return twin
+
+    def self_test(self, texts: ProbeTexts | None = None) -> SelfTest:
+        """Tell what is wrong with each host, and the remedy: whether it is asked rightly, not how well it judges.
+
+        Args:
+            texts: the words of the questions, for a guard that knows others than Meta's.
+
+        Returns:
+            The report on the first host; in its `others` those on the hosts that are asked when it fails.
+        """
+        return in_one_report([run(test, guard.judge) for guard, test in self._tests(texts)])
+
+    async def aself_test(self, texts: ProbeTexts | None = None) -> SelfTest:
+        """Tell what is wrong with each host, and the remedy; see `self_test`."""
+        return in_one_report([await arun(test, guard.ajudge) for guard, test in self._tests(texts)])
 
     def close(self) -> None:
         """Close the connections for sync calls. The next call opens new ones."""
@@ -231,6 +247,12 @@ class LlamaGuard:
         for host in self._hosts:
             host.check_policy(policy)
         check_codes_agree(policy, [host.taxonomy for host in self._hosts])
+
+    def _tests(self, texts: ProbeTexts | None) -> Iterator[tuple[Self, Flow[SelfTest]]]:
+        for at, host in enumerate(self._hosts):
+            twin = self.with_policy(Policy())
+            twin.__dict__.update(AS_TESTED, _order=OneHost(at))
+            yield twin, guard_self_test(host, texts)
 
     def _questions(self, question: Check) -> list[tuple[Turn, ...]]:
         return guard_questions(question.conversation, question.stage, self.splitting, self.hardening)

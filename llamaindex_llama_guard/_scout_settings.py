@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 from typing_extensions import Self
 
-from llama_guard_core.provider.chat_clients import AsyncChatClients, ChatClients
+from llama_guard_core.provider.chat_clients import SCOUT, AsyncChatClients, ChatClients, ChosenModel
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, Timeouts
+from llama_guard_core.provider.host_field import HostField
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import chosen_hosts
-from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
+from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting
 from llamaindex_llama_guard._guard_field import GuardField, require_picklable
 from llamaindex_llama_guard._wire_messages import wire_messages
 
 S = TypeVar("S", bound="ScoutSettings")
 
+_opening = Lock()  # first calls from two threads make one set of clients, or each would have its own limit
+
 
 class ScoutSettings(FunctionCallingLLM):
     """What can be set about Scout. `LlamaScout` adds what LlamaIndex asks of an LLM."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, defer_build=True)
+    # An error must not quote the key beside what is wrong.
+    model_config = ConfigDict(
+        extra="forbid", arbitrary_types_allowed=True, populate_by_name=True, hide_input_in_errors=True, defer_build=True
+    )
 
-    model: str = "meta-llama/llama-4-scout"
-    """The model's id at the host."""
+    model: str = SCOUT
+    """The model's id at the host. This one is OpenRouter's: a known host is asked by its own id for Llama 4 Scout."""
     variant: ModelVariant | None = None
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """The host's key. Left out, the first call reads the environment variable of that host, such as
     `OPENROUTER_API_KEY`."""
-    host: Any = None  # `HostLike`, or a list of them: pydantic would take the records apart
+    host: HostField = None
     """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
     these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
     out."""
@@ -68,6 +75,13 @@ class ScoutSettings(FunctionCallingLLM):
 
     _client: ChatClients | None = PrivateAttr(default=None)
     _async_client: AsyncChatClients | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check_hosts(self) -> Self:
+        hosts = self._hosts
+        if self.api_key is not None:
+            require_one_key_each(hosts)
+        return self
 
     def close(self) -> None:
         """Close the connections for sync calls. The next call opens new ones."""
@@ -113,7 +127,7 @@ class ScoutSettings(FunctionCallingLLM):
     def _settings(self) -> dict[str, Any]:
         """The settings as fields of a request."""
         return {
-            "model": with_variant(self.model, self.variant),
+            "model": self._chosen_model.requested,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
             "provider": self.routing.as_request() if self.routing else None,
@@ -138,10 +152,14 @@ class ScoutSettings(FunctionCallingLLM):
     def _hosts(self) -> tuple[Host, ...]:
         return chosen_hosts(self.host, self.base_url)
 
+    @property
+    def _chosen_model(self) -> ChosenModel:
+        return ChosenModel(self.model, self.variant)
+
     def _connections(self, users_client: Any) -> list[Connection]:
         hosts = self._hosts
         if self.api_key is not None:
-            require_one_key_each(hosts)
+            require_one_key_each(hosts)  # a copy may have got hosts that its original had not
         return [self._connection(host, users_client) for host in hosts]
 
     def _connection(self, host: Host, users_client: Any) -> Connection:
@@ -158,21 +176,19 @@ class ScoutSettings(FunctionCallingLLM):
 
     def _sync(self) -> ChatClients:
         users_client = self.http_client
-        self._client = self._client or ChatClients(
-            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
-        )
-        return self._client
+        with _opening:
+            self._client = self._client or ChatClients(
+                self._connections(users_client), http_client=users_client, model=self._chosen_model
+            )
+            return self._client
 
     def _async(self) -> AsyncChatClients:
         users_client = self.http_async_client
-        self._async_client = self._async_client or AsyncChatClients(
-            self._connections(users_client), http_client=users_client, own_ids=self._has_default_model
-        )
-        return self._async_client
-
-    @property
-    def _has_default_model(self) -> bool:
-        return "model" not in self.model_fields_set
+        with _opening:
+            self._async_client = self._async_client or AsyncChatClients(
+                self._connections(users_client), http_client=users_client, model=self._chosen_model
+            )
+            return self._async_client
 
 
 def _without_clients(copied: S) -> S:

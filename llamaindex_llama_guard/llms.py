@@ -34,7 +34,7 @@ from llamaindex_llama_guard import _guarded_generation as guarded
 from llamaindex_llama_guard._conversation import conversation_of
 from llamaindex_llama_guard._replies import chat_response
 from llamaindex_llama_guard._reply_forms import ChatForm, ScoutStream
-from llamaindex_llama_guard._scout_settings import ScoutSettings
+from llamaindex_llama_guard._scout_checks import ScoutChecks
 from llamaindex_llama_guard._structured_output import StructuredPredictions, json_schema_format
 from llamaindex_llama_guard._tool_calls import selected_tools, with_one_call
 from llamaindex_llama_guard._wire_messages import wire_tool_choice, wire_tools
@@ -43,7 +43,7 @@ _MOST_OUTPUT = 16_384
 """Tokens that a host writes where no `max_tokens` is set."""
 
 
-class LlamaScout(StructuredPredictions, ScoutSettings):
+class LlamaScout(StructuredPredictions, ScoutChecks):
     """Meta's Llama 4 Scout over an OpenAI-compatible API, OpenRouter by default.
 
     With `guard=`, each prompt is judged before the model is called, and each reply before anything outside the

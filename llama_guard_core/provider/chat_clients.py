@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from typing_extensions import Self
 
@@ -13,56 +15,150 @@ from llama_guard_core.provider.chunks import CompletionChunk
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
-from llama_guard_core.provider.failover import HostOrder
-from llama_guard_core.provider.hosts import Host
+from llama_guard_core.provider.failover import HostOrder, patience_among_several
+from llama_guard_core.provider.hosts import Host, api_key_for
+from llama_guard_core.provider.routing import ModelVariant, with_variant
 from llama_guard_core.provider.wire import Completion
 
+C = TypeVar("C", ChatClient, AsyncChatClient)
 T = TypeVar("T")
 
+SCOUT = "meta-llama/llama-4-scout"
 _OPENROUTERS_OWN = frozenset({"provider", "plugins", "models", "route"})
 
 
-def request_for(host: Host, request: Mapping[str, Any], *, own_id: bool, is_one_of_several: bool) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ChosenModel:
+    """The model somebody chose, which each host may know by another id.
+
+    Attributes:
+        id: its id. OpenRouter's for Llama 4 Scout stands for that model: each known host is asked by its own id for it.
+            Any other is sent as it is written.
+        variant: OpenRouter's suffix; the other hosts of a list do without.
+    """
+
+    id: str = SCOUT
+    variant: ModelVariant | None = None
+
+    @property
+    def requested(self) -> str:
+        """The id as it stands in a request that no host has been chosen for yet."""
+        return with_variant(self.id, self.variant)
+
+    def at(self, host: Host, *, is_one_of_several: bool) -> str:
+        """The id by which a host is asked.
+
+        Args:
+            host: the host.
+            is_one_of_several: whether the model was chosen for others, too.
+        """
+        if host.is_router:
+            return self.requested
+        if self.id == SCOUT and host.chat_model:
+            return host.chat_model
+        return self.id if is_one_of_several else self.requested
+
+
+def request_for(
+    host: Host, request: Mapping[str, Any], model: ChosenModel, *, is_one_of_several: bool
+) -> dict[str, Any]:
     """A request as one host takes it.
 
     Args:
         host: the host.
-        request: the request, with a model id as OpenRouter writes it.
-        own_id: whether the host's own id for the model is put in, where it is known by another.
+        request: the request; a model id in it that is not the chosen one is one for this call alone, and sent as it is.
+        model: the model that was chosen.
         is_one_of_several: whether the request was written for others, too; then OpenRouter's own fields go to it alone.
     """
     left_out = host.rejects.union(_OPENROUTERS_OWN if is_one_of_several and not host.is_router else ())
     written = {name: value for name, value in request.items() if name not in left_out}
-    if own_id and host.chat_model and not host.is_router:
-        written["model"] = host.chat_model
+    if written.get("model") == model.requested:
+        written["model"] = model.at(host, is_one_of_several=is_one_of_several)
     return written
 
 
-class _Hosts:
+class _Hosts(Generic[C]):
     """What the sync and the async clients share: who is asked, and with what."""
 
-    def __init__(self, connections: Sequence[Connection], *, own_ids: bool) -> None:
+    def __init__(
+        self, kind: type[C], connections: Sequence[Connection], *, http_client: Any, model: ChosenModel | None
+    ) -> None:
+        self._kind: type[C] = kind
+        self._connections = connections
+        self._http_client = http_client
+        self._model = model or ChosenModel()
         self._hosts = [connection.host for connection in connections]
+        self._is_list = len(connections) > 1
         self._order = HostOrder(self._hosts)
-        self._own_ids = own_ids
+        self._made: list[C] = []
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in another process perhaps: it opens connections of its own and reads that process's environment."""
+        if self._http_client is not None:
+            msg = "clients that were given an http client cannot be copied: that one belongs to where it was opened"
+            raise TypeError(msg)
+        return _made_again, (type(self), self._connections, self._model)
+
+    @property
+    def host(self) -> Host:
+        """The host that is preferred."""
+        return self._hosts[0]
+
+    @property
+    def model(self) -> str:
+        """The id of the chosen model there."""
+        return self._model.at(self.host, is_one_of_several=self._is_list)
+
+    def each(self) -> list[Self]:
+        """The same clients for each host by itself, for who wants to know something about every one of them."""
+        twins = []
+        for host, client in zip(self._hosts, self._clients, strict=True):
+            twin = type(self).__new__(type(self))
+            twin.__dict__.update(self.__dict__, _hosts=[host], _made=[client], _order=HostOrder([host]))
+            twins.append(twin)
+        return twins
 
     def _request(self, at: int, request: Mapping[str, Any]) -> dict[str, Any]:
-        several = len(self._hosts) > 1
-        return request_for(self._hosts[at], request, own_id=self._own_ids, is_one_of_several=several)
+        return request_for(self._hosts[at], request, self._model, is_one_of_several=self._is_list)
+
+    def _moves_on(self, at: int, error: ProviderError, *, begun: bool = False) -> bool:
+        """Whether the next host is asked; an error that is raised instead says whose it is."""
+        if not begun and self._order.moves_on(at, error):
+            return True
+        name = self._hosts[at].name
+        if len(self._hosts) > 1 and name not in str(error):
+            error.args = (f"{name}: {error}",)
+        return False
+
+    @property
+    def _clients(self) -> list[C]:
+        """Made at the first call, with the keys of all hosts: one that is missing is told before it is needed."""
+        with self._lock:
+            self._made = self._made or [self._client(connection) for connection in self._connections]
+            return self._made
+
+    def _client(self, connection: Connection) -> C:
+        patience = patience_among_several(connection) if self._is_list else None
+        return self._kind(_with_key(connection), http_client=self._http_client, retry_policy=patience)
 
 
-class ChatClients(_Hosts):
+class ChatClients(_Hosts[ChatClient]):
     """Asks the first host that can answer. The same calls as `ChatClient` has.
 
     Args:
         connections: one for each host, in order of preference.
         http_client: a client of your own, for all of them.
-        own_ids: whether each host is asked by its own id for Llama 4 Scout, and not by the request's.
+        model: the model that requests are about; Llama 4 Scout if left out.
+
+    Raises:
+        ConfigurationError: from the first call, if one of the hosts needs a key and there is none.
     """
 
-    def __init__(self, connections: Sequence[Connection], *, http_client: Any = None, own_ids: bool = False) -> None:
-        super().__init__(connections, own_ids=own_ids)
-        self._clients = [ChatClient(connection, http_client=http_client) for connection in connections]
+    def __init__(
+        self, connections: Sequence[Connection], *, http_client: Any = None, model: ChosenModel | None = None
+    ) -> None:
+        super().__init__(ChatClient, connections, http_client=http_client, model=model)
 
     def complete(self, request: Mapping[str, Any]) -> Completion:
         """Ask for a whole reply; see `ChatClient.complete`."""
@@ -71,13 +167,13 @@ class ChatClients(_Hosts):
             try:
                 return self._clients[at].call(CHAT, self._request(at, request))
             except ProviderError as error:  # noqa: PERF203 - each host in turn
-                if not self._order.moves_on(at, error):
+                if not self._moves_on(at, error):
                     raise
                 errors.append((at, error))
         raise self._order.all_failed(errors)
 
     def stream(self, request: Mapping[str, Any]) -> Generator[CompletionChunk, None, None]:
-        """Ask for a reply in chunks; see `ChatClient.stream`. Once a chunk is handed out no other host is asked."""
+        """Ask for a reply in chunks; see `ChatClient.stream`. Once one is handed out, no other host is asked."""
         errors: list[tuple[int, ProviderError]] = []
         for at in self._order.candidates():
             begun = False
@@ -87,7 +183,7 @@ class ChatClients(_Hosts):
                         begun = True
                         yield chunk
             except ProviderError as error:
-                if begun or not self._order.moves_on(at, error):
+                if not self._moves_on(at, error, begun=begun):
                     raise
                 errors.append((at, error))
             else:
@@ -100,7 +196,7 @@ class ChatClients(_Hosts):
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        for client in self._clients:
+        for client in self._made:
             client.close()
 
     def __enter__(self) -> Self:
@@ -110,18 +206,22 @@ class ChatClients(_Hosts):
         self.close()
 
 
-class AsyncChatClients(_Hosts):
-    """Asks the first host that can answer. The same calls as `AsyncChatClient` has.
+class AsyncChatClients(_Hosts[AsyncChatClient]):
+    """Asks the first host that can answer. The same calls as `AsyncChatClient` has; see `ChatClients`.
 
     Args:
         connections: one for each host, in order of preference.
         http_client: a client of your own, for all of them.
-        own_ids: whether each host is asked by its own id for Llama 4 Scout, and not by the request's.
+        model: the model that requests are about; Llama 4 Scout if left out.
+
+    Raises:
+        ConfigurationError: from the first call, if one of the hosts needs a key and there is none.
     """
 
-    def __init__(self, connections: Sequence[Connection], *, http_client: Any = None, own_ids: bool = False) -> None:
-        super().__init__(connections, own_ids=own_ids)
-        self._clients = [AsyncChatClient(connection, http_client=http_client) for connection in connections]
+    def __init__(
+        self, connections: Sequence[Connection], *, http_client: Any = None, model: ChosenModel | None = None
+    ) -> None:
+        super().__init__(AsyncChatClient, connections, http_client=http_client, model=model)
 
     async def complete(self, request: Mapping[str, Any]) -> Completion:
         """Ask for a whole reply; see `ChatClient.complete`."""
@@ -130,13 +230,13 @@ class AsyncChatClients(_Hosts):
             try:
                 return await self._clients[at].call(CHAT, self._request(at, request))
             except ProviderError as error:  # noqa: PERF203 - each host in turn
-                if not self._order.moves_on(at, error):
+                if not self._moves_on(at, error):
                     raise
                 errors.append((at, error))
         raise self._order.all_failed(errors)
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
-        """Ask for a reply in chunks; see `ChatClient.stream`. Once a chunk is handed out no other host is asked."""
+        """Ask for a reply in chunks; see `ChatClient.stream`. Once one is handed out, no other host is asked."""
         errors: list[tuple[int, ProviderError]] = []
         for at in self._order.candidates():
             begun = False
@@ -146,7 +246,7 @@ class AsyncChatClients(_Hosts):
                         begun = True
                         yield chunk
             except ProviderError as error:
-                if begun or not self._order.moves_on(at, error):
+                if not self._moves_on(at, error, begun=begun):
                     raise
                 errors.append((at, error))
             else:
@@ -159,7 +259,7 @@ class AsyncChatClients(_Hosts):
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. A later call opens new ones."""
-        for client in self._clients:
+        for client in self._made:
             await client.aclose()
 
     async def __aenter__(self) -> Self:
@@ -167,3 +267,15 @@ class AsyncChatClients(_Hosts):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _with_key(connection: Connection) -> Connection:
+    """The connection with its key read, so that a missing one is told now, and no error will quote it."""
+    host = connection.host
+    if host.server is not None or "authorization" in map(str.lower, connection.default_headers):
+        return connection
+    return replace(connection, api_key=api_key_for(host, connection.api_key))
+
+
+def _made_again(kind: type[ChatClients], connections: Sequence[Connection], model: ChosenModel) -> ChatClients:
+    return kind(connections, model=model)

@@ -32,8 +32,8 @@ from llama_guard_core.provider.failover import HostOrder
 from llama_guard_core.provider.hosts import require_one_key_each
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
 from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
-from llama_guard_core.self_test.guard_probes import AS_TESTED, OneHost, ProbeTexts, guard_self_test, in_one_report
-from llama_guard_core.self_test.report import SelfTest
+from llama_guard_core.self_test.guard_probes import AS_TESTED, OneHost, ProbeTexts, guard_self_test
+from llama_guard_core.self_test.report import SelfTest, in_one_report
 from llama_guard_core.verdict_cache import VerdictCache
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
@@ -18,7 +18,7 @@ from llama_guard_core.provider.exchanges import Asked, Exchange, Streamed, Whole
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
 from llama_guard_core.provider.wire import Completion
-from llama_guard_core.self_test.report import Finding, SelfTest, Status
+from llama_guard_core.self_test.report import Finding, SelfTest, Status, in_one_report
 
 _PROMPT = "the chat endpoint, with no guard"
 _MOST_TOKENS = 64
@@ -121,12 +121,12 @@ def self_test_of(clients: ChatClients, settings: Mapping[str, Any]) -> SelfTest:
         clients: the clients.
         settings: the settings as fields of a request. What the probes need otherwise is left out of them.
     """
-    return _in_one([carry_out(_probing(each.host, each.model, settings), each) for each in clients.each()])
+    return in_one_report([carry_out(_probing(each.host, each.model, settings), each) for each in clients.each()])
 
 
 async def aself_test_of(clients: AsyncChatClients, settings: Mapping[str, Any]) -> SelfTest:
     """Test every host of a chat model's clients; see `self_test_of`."""
-    return _in_one([await acarry_out(_probing(each.host, each.model, settings), each) for each in clients.each()])
+    return in_one_report([await acarry_out(_probing(each.host, each.model, settings), each) for each in clients.each()])
 
 
 def _connections(
@@ -140,11 +140,6 @@ def _connections(
         require_one_key_each(hosts)
     key = SecretStr(api_key) if isinstance(api_key, str) else api_key
     return [Connection(host=each, api_key=key, timeout=timeout) for each in hosts]
-
-
-def _in_one(reports: Sequence[SelfTest]) -> SelfTest:
-    first, *others = reports
-    return replace(first, others=tuple(others))
 
 
 def _probing(host: Host, model: str, settings: Mapping[str, Any]) -> Exchange[SelfTest]:

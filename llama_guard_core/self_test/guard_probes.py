@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from llama_guard_core.errors import GuardUnavailable, ProviderError
@@ -104,12 +104,6 @@ def _outcome(check: Check) -> Flow[Outcome]:
     except GuardUnavailable as error:
         return error
     return verdict
-
-
-def in_one_report(reports: Sequence[SelfTest]) -> SelfTest:
-    """The report on the first host, with those on the others in it."""
-    first, *others = reports
-    return replace(first, others=tuple(others))
 
 
 def _prompt_of(host: GuardHost) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
 Status = Literal["ok", "wrong", "unknown", "not offered"]
@@ -123,3 +123,9 @@ def _make_printable(report: Finding | SelfTest) -> None:
         if isinstance(value, str):
             printable = "".join(letter if letter.isprintable() else " " for letter in value)
             object.__setattr__(report, each.name, printable)
+
+
+def in_one_report(reports: Sequence[SelfTest]) -> SelfTest:
+    """The report on the first host, with those on the others in it."""
+    first, *others = reports
+    return replace(first, others=tuple(others))

@@ -1,4 +1,4 @@
-"""LangChain and LlamaIndex decide the same at every host as the core does."""
+"""LangChain and LlamaIndex decide the same as the core does, at hosts that are asked in every way there is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hosts.conftest import Opens
 from hosts.fakes import faults
-from hosts.sites import Site, every_site
+from hosts.sites import SITES, Site
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
@@ -26,11 +26,13 @@ ROWS = {
     "a hazard that is let pass": ("How is the weather?", "It is my DIAGNOSIS.", "It is my DIAGNOSIS."),
 }
 every_row = pytest.mark.parametrize(("prompt", "reply", "shown"), ROWS.values(), ids=ROWS)
+EACH_WAY = ("openrouter", "vllm", "ollama", "together", "cloudflare", "meta", "an unknown address", "embedded")
+each_way = pytest.mark.parametrize("site", [SITES[name] for name in EACH_WAY], ids=EACH_WAY)
 both_colours = pytest.mark.parametrize("colour", ["sync", "async"])
 POLICY = Policy(hazards={"Specialized Advice": "flag"})
 
 
-@every_site
+@each_way
 @every_row
 @both_colours
 async def test_a_guarded_chain_of_langchain(  # noqa: PLR0917 - a row of a table
@@ -41,7 +43,7 @@ async def test_a_guarded_chain_of_langchain(  # noqa: PLR0917 - a row of a table
     assert shown == (chain.invoke(prompt) if colour == "sync" else await chain.ainvoke(prompt))
 
 
-@every_site
+@each_way
 @pytest.mark.parametrize(
     ("said", "hazard"),
     [
@@ -62,7 +64,7 @@ async def test_the_guard_as_a_step_of_langchain(
     assert (hazard is None, named, site.name) == (verdict.safe, [c.name for c in verdict.categories], verdict.host)
 
 
-@every_site
+@each_way
 @every_row
 @both_colours
 async def test_a_guarded_model_of_llamaindex(  # noqa: PLR0917 - a row of a table
@@ -75,7 +77,7 @@ async def test_a_guarded_model_of_llamaindex(  # noqa: PLR0917 - a row of a tabl
     assert shown == response.message.content
 
 
-@every_site
+@each_way
 @pytest.mark.parametrize("fault", [faults.down, faults.chatter, faults.web_page], ids=["down", "chatter", "a web page"])
 def test_where_the_host_fails_the_apology_is_shown_and_nothing_else(site: Site, fault: Any, opened: Opens) -> None:
     fake = opened(site)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from llama_guard_core.guardrail.hazards import HazardAction
+from llama_guard_core.guardrail.hazards import HazardAction, is_hazard
 
 
 class CustomCategory(BaseModel):
@@ -30,3 +30,11 @@ class CustomCategory(BaseModel):
     description: str = ""
     examples: tuple[str, ...] = Field(default=(), repr=False)
     action: HazardAction = "block"
+
+    @field_validator("name")
+    @classmethod
+    def _not_metas(cls, name: str) -> str:
+        if is_hazard(name):
+            msg = f"{name!r} is one of Meta's hazards, or a code: give a category of your own a name of its own"
+            raise ValueError(msg)
+        return name

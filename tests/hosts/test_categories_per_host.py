@@ -249,3 +249,10 @@ def every_hazard(site: Site) -> tuple[str, ...]:
 
 def _answer(body: dict[str, Any]) -> httpx.Response:
     return httpx.Response(200, json=body)
+
+
+@pytest.mark.parametrize("name", ["Hate", "S9", "Violent Crimes"])
+def test_a_category_of_ones_own_may_not_be_named_like_one_of_metas(name: str) -> None:
+    """It would follow what a policy says of that hazard."""
+    with pytest.raises(ValueError, match="one of Meta's hazards"):
+        Policy(custom_categories=[{"name": name}])

@@ -89,9 +89,11 @@ class Connection:
 
     @property
     def api_key_known(self) -> SecretStr | None:
-        """The key that was given, which no error may quote."""
-        own = self.host.api_key
-        return SecretStr(own) if isinstance(own, str) else own or self.api_key
+        """The key that requests carry, wherever it comes from: no error may quote it."""
+        try:
+            return api_key_for(self.host, self.api_key)
+        except ConfigurationError:
+            return None
 
     def request_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of every request: ours, the host's, the key, and the user's, which win whatever their case.

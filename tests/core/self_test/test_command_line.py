@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -63,7 +64,10 @@ def test_the_json_is_the_report(provider: FakeProvider, capsys: pytest.CaptureFi
         (["--host", "together"], "TOGETHER_API_KEY"),
         (["--host", "openrouter", "--raw-prompt"], "raw_prompt"),
         (["--host", "vllm", "ollama", "--base-url", "http://localhost:1/v1"], "base_url"),
-        (["--gguf", "missing.gguf", "--version", "3"], "missing.gguf"),
+        (
+            ["--gguf", "missing.gguf", "--version", "3"],
+            "gguf" if find_spec("xllamacpp") else "llama-guardrails[embedded]",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_without_a_traceback(

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from llama_guard_core.guardrail.decoding import Encoding, decodings_of, readable
 
 _MOST_ACCENTS = 30  # on one letter, as in Unicode's stream-safe text format
-_MOST_UNSEEN = 7  # in a row
+_MOST_SELECTORS, _MOST_UNSEEN = 2, 7  # in a row
 _MOST_REMEMBERED = 20_000  # characters of a text whose neutralised form is remembered
 
 _CONTROLS = "\x00-\x08\x0e-\x1b\x1f\x7f"
@@ -43,6 +43,8 @@ _SELECTORS_IN_A_ROW = re.compile(f"[{_SELECTORS}]{{2,}}")
 _UNSEEN = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad{_MARKS}{_SELECTORS}{_TAGS}\ud800-\udfff]")
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _NEVER_READ = re.compile(f"[{_CONTROLS}\x80-\x84\x86-\x9f\u00ad]")
+_FIRST_NUMBERED_SELECTOR = "\U000e0100"
+_PUNCTUATION_OF_TOKENS = frozenset("<|>[/]")
 _OVERRIDE = re.compile("[\u202d\u202e]")
 _WITHOUT_ASCII = re.compile(r"[^\x00-\x7f]{32,}")
 _OTHER_NEWLINES = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -68,16 +70,16 @@ _WORD_OF_THE_PROMPT = re.compile(
 _LONGEST_WORD_OF_THE_PROMPT = 12
 
 _HIDING = f"{_MARKS}{_SELECTORS}"
+_HIDDEN = re.compile(f"[\x1f{_HIDING}{_TAGS}]")
+_BLANK = "\x1f"  # a blank in regular expressions, and in no form of a text
 _ODD = re.compile(f"[{_LOOK_ALIKES}{_HIDING}{_TAGS}]")
 _PIECE = re.compile(
     f"(?P<flag>(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f)"
     f"|(?P<word>(?:(?P<alike>[{_LOOK_ALIKES}])|(?<=[{_LETTERS}])[{_HIDING}]+(?=[{_LETTERS}{_LOOK_ALIKES}]))"
     f"(?:[{_HIDING}]*[{_LETTERS}{_LOOK_ALIKES}])*)"
-    f"|(?P<tags>[{_TAGS}]+)|(?P<run>[{_HIDING}]+)"
+    f"|(?P<run>[{_HIDING}{_TAGS}]+)"
 )
 _WORD_SO_FAR = re.compile(f"[{_LETTERS}{_LOOK_ALIKES}{_HIDING}]*\\Z")
-_IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_NO_LETTER = re.compile(f"[^{_LETTERS}{_LOOK_ALIKES}]|[0-9]")
 
 
 class Hardening(BaseModel):
@@ -137,7 +139,16 @@ def neutralise(text: str) -> str:
 
 
 def broken_up(text: str) -> str:
-    """A text without look-alikes, or a piece of one, with its control tokens and forged turns broken up."""
+    """A form of a text, or a piece of one, with its control tokens and forged turns broken up.
+
+    What nobody sees counts as blank: a turn is not forged behind it either.
+    """
+    hidden = iter(_HIDDEN.findall(text))
+    broken = _with_tokens_broken(_HIDDEN.sub(_BLANK, text))
+    return re.sub(_BLANK, lambda _: next(hidden), broken)
+
+
+def _with_tokens_broken(text: str) -> str:
     for pattern, broken in _CONTROL_TOKENS:
         text = pattern.sub(broken, text)
     text = f"\n{text}"
@@ -148,8 +159,8 @@ def broken_up(text: str) -> str:
 
 def _neutralised(text: str) -> str:
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
-        return broken_up(text)
-    return broken_up(_with_plain_newlines(_normalised(text)))
+        return _with_tokens_broken(text)
+    return _with_tokens_broken(_with_plain_newlines(_normalised(text)))
 
 
 # An agent asks about the same history at every step.
@@ -248,9 +259,12 @@ def _odd_pieces(text: str) -> Iterator[re.Match[str]]:
 def _matters(piece: re.Match[str]) -> bool:
     """Whether a reader of the piece may read something else than its normalised form, and it forges nothing."""
     if piece["word"]:
-        is_word = not piece["alike"] or len(_NO_LETTER.sub("", _word_around(piece))) > 1
+        is_word = not piece["alike"] or len(_HIDDEN.sub("", _word_around(piece)).strip("0123456789")) > 1
         return is_word and not _is_of_the_prompt(piece)
-    return not piece["flag"] and _may_spell(piece[0], piece.string[max(0, piece.start() - 1) : piece.start()])
+    start, end = piece.span()
+    before, after = piece.string[max(0, start - 1) : start], piece.string[end : end + 1]
+    is_in_token = _PUNCTUATION_OF_TOKENS.intersection(before + after)
+    return not piece["flag"] and not is_in_token and _may_spell(piece[0], before)
 
 
 def _is_of_the_prompt(piece: re.Match[str]) -> bool:
@@ -267,5 +281,10 @@ def _word_around(piece: re.Match[str]) -> str:
 def _may_spell(run: str, before: str) -> bool:
     """Whether characters that nobody sees could be there to be read: more than ordinary text has in a row."""
     selectors = len(_SELECTOR.findall(run))
-    numbered = max(run) >= "\U000e0100" and (selectors > 1 or not _IDEOGRAPH.match(before))
-    return numbered or selectors > 2 or len(run) > _MOST_UNSEEN or bool(_OVERRIDE.search(run) or _TAG.match(run))  # noqa: PLR2004
+    if max(run) >= _FIRST_NUMBERED_SELECTOR and not (selectors == 1 and _is_ideograph(before)):
+        return True
+    return selectors > _MOST_SELECTORS or len(run) > _MOST_UNSEEN or bool(_OVERRIDE.search(run) or _TAG.search(run))
+
+
+def _is_ideograph(character: str) -> bool:
+    return bool(character) and unicodedata.name(character, "").startswith("CJK")

@@ -79,8 +79,9 @@ def guard_questions(
         if len(form) > splitting.longest:
             msg = f"a {judged.role} turn of {len(form)} characters is not judged: the most is {splitting.longest}"
             raise GuardUnavailable(msg, reason="too_large", stage=stage)
+        start, *rest = splitting.chunks_of(form)
         # A cut may leave at the start of a chunk what was harmless in the middle of a line: a turn to forge.
-        chunks += map(broken_up, splitting.chunks_of(form))
+        chunks += [start, *map(broken_up, rest)]
     first, *others = chunks
     return [(*context, replace(judged, text=first)), *((*context, Turn(judged.role, chunk)) for chunk in others)]
 

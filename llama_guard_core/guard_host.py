@@ -12,7 +12,7 @@ from llama_guard_core.guardrail.custom_categories import CustomCategory
 from llama_guard_core.guardrail.guard_models import GuardModel
 from llama_guard_core.guardrail.hazards import HazardCategory, LlamaGuardVersion
 from llama_guard_core.guardrail.policy import Policy
-from llama_guard_core.guardrail.prompt import Turn, chat_messages
+from llama_guard_core.guardrail.prompt import Turn, chat_messages, text_shown
 from llama_guard_core.guardrail.published_prompts import PromptCategory, published_categories, published_prompt
 from llama_guard_core.guardrail.scores import unsafe_probability
 from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict, without_excluded
@@ -217,7 +217,7 @@ class GuardHost:
         return GuardRequest(CHAT, {name: value for name, value in body.items() if name not in self.host.rejects})
 
     def _raw(self, endpoint: GuardEndpoint, question: Question, categories: Sequence[PromptCategory]) -> GuardRequest:
-        prompt = published_prompt(self.guard_model, [(turn.role, turn.text) for turn in question], categories)
+        prompt = published_prompt(self.guard_model, [(turn.role, text_shown(turn)) for turn in question], categories)
         server = self.host.server
         if self.host.adds_bos if server is None else server.start().adds_bos:
             prompt = prompt.removeprefix(self.guard_model.begins_with)

@@ -98,11 +98,17 @@ def chat_messages(question: Sequence[Turn], *, content: Literal["string", "parts
     return [{"role": turn.role, "content": _content_of(turn, content)} for turn in question]
 
 
-def _content_of(turn: Turn, content: Literal["string", "parts"]) -> str | list[dict[str, Any]]:
+def text_shown(turn: Turn) -> str:
+    """What the guard reads of a turn: its text, and words for what else was there. Never nothing."""
     placeholders = [neutralise(f"({kind})") for kind in turn.unjudgeable]
     text = "\n".join(filter(None, [turn.text, *placeholders]))
-    if not text.strip():  # some servers place no image whose turn has no text
-        text = _IMAGE_ALONE if turn.images else _BLANK
+    if text.strip():
+        return text
+    return _IMAGE_ALONE if turn.images else _BLANK  # some servers place no image whose turn has no text
+
+
+def _content_of(turn: Turn, content: Literal["string", "parts"]) -> str | list[dict[str, Any]]:
+    text = text_shown(turn)
     if content == "string" and not turn.images:
         return text
     pictures = [{"type": "image_url", "image_url": {"url": image.url}} for image in turn.images]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable, UnreadableVerdict
-from llama_guard_core.guard_kinship import check_routers_own, is_kindred, routers_fields
+from llama_guard_core.guard_kinship import check_routers_own, is_kindred
 from llama_guard_core.guardrail.custom_categories import CustomCategory
 from llama_guard_core.guardrail.guard_models import GuardModel
 from llama_guard_core.guardrail.hazards import HazardCategory, LlamaGuardVersion
@@ -18,7 +18,7 @@ from llama_guard_core.guardrail.scores import unsafe_probability
 from llama_guard_core.guardrail.verdict import Stage, Verdict, read_verdict, without_excluded
 from llama_guard_core.provider.endpoints import CHAT, COMPLETIONS, MODERATIONS, OLLAMA_GENERATE, Endpoint
 from llama_guard_core.provider.hosts import GuardEndpoint, Host
-from llama_guard_core.provider.routing import ModelVariant, ProviderRouting, with_variant
+from llama_guard_core.provider.routing import ModelVariant, ProviderRouting, routers_fields, with_variant
 from llama_guard_core.provider.wire import Completion
 from llama_guard_core.token_logprobs import read_token_logprobs
 

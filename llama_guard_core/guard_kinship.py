@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.guardrail.guard_models import GuardModel
 from llama_guard_core.guardrail.hazards import Taxonomy
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.provider.hosts import Host
-from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
+from llama_guard_core.provider.routing import ModelVariant
 
 _VARIANTS: tuple[str, ...] = get_args(get_args(ModelVariant)[0])
 
@@ -48,26 +48,6 @@ def check_routers_own(
         if not is_kindred(model, taxonomy):
             msg = f"fallback_models: {model!r} is no Llama Guard whose codes mean the same; a chat model judges nothing"
             raise ConfigurationError(msg)
-
-
-def routers_fields(host: Host, models: Sequence[str], routing: ProviderRouting | None) -> dict[str, Any]:
-    """What a request holds for OpenRouter alone.
-
-    Args:
-        host: the host; an address that nothing is known of may be a proxy of OpenRouter, and is told its routing.
-        models: the guard's id, and those of its stand-ins.
-        routing: which of OpenRouter's providers may judge.
-    """
-    fields: dict[str, Any] = {}
-    if host.is_router:
-        # Endpoints with a short context leave out the middle of a long chat unless told not to.
-        fields["plugins"] = [{"id": "context-compression", "enabled": False}]
-    if len(models) > 1:
-        fields["models"] = list(models)
-    may_be_proxy = host.guard_model is None and host.api_key_env is None
-    if routing is not None and (host.is_router or may_be_proxy):
-        fields["provider"] = routing.as_request()
-    return fields
 
 
 def check_codes_agree(policy: Policy, taxonomies: Sequence[Taxonomy]) -> None:

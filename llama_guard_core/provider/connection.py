@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -77,7 +76,7 @@ class Connection:
     api_key: SecretStr | None = None
     timeout: float | Timeouts | httpx.Timeout | None = DEFAULT_TIMEOUTS
     max_retries: int = 2
-    default_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.max_retries < 0:

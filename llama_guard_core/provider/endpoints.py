@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from llama_guard_core.provider.failures import failure
-from llama_guard_core.provider.wire import Completion, as_dict, dicts_in, read_completion
+from llama_guard_core.provider.wire import Completion, dicts_in, read_completion
 
 T = TypeVar("T")
 
@@ -72,23 +72,7 @@ def _from_moderation(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {**payload, "choices": [{"message": message, "finish_reason": "stop"}]}
 
 
-def _read_look_up(body: bytes, *, now: float) -> dict[str, Any]:
-    del now
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not as_dict(found):
-        raise failure(reason="malformed", said="it is no JSON object")
-    return as_dict(found)
-
-
 CHAT: Endpoint[Completion] = Endpoint("chat/completions", read_completion)
 COMPLETIONS: Endpoint[Completion] = Endpoint("completions", partial(read_completion, as_chat=_from_text))
 OLLAMA_GENERATE: Endpoint[Completion] = Endpoint("/api/generate", partial(read_completion, as_chat=_from_ollama))
 MODERATIONS: Endpoint[Completion] = Endpoint("/v1/moderations", partial(read_completion, as_chat=_from_moderation))
-
-
-def look_up(path: str) -> Endpoint[dict[str, Any]]:
-    """An endpoint that tells something about models: its JSON object."""
-    return Endpoint(path, _read_look_up)

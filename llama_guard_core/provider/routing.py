@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.provider.hosts import Host
 
 ModelVariant = Annotated[
     Literal["balanced", "nitro", "floor", "exacto", "free"],
@@ -141,3 +143,23 @@ def with_variant(model: str, variant: ModelVariant | None) -> str:
         msg = f"The model id {model!r} has a suffix already: leave out either that or variant={variant!r}."
         raise ConfigurationError(msg)
     return f"{model}:{variant}"
+
+
+def routers_fields(host: Host, models: Sequence[str], routing: ProviderRouting | None) -> dict[str, Any]:
+    """What a request holds for OpenRouter alone.
+
+    Args:
+        host: the host; an address that nothing is known of may be a proxy of OpenRouter, and is told its routing.
+        models: the guard's id, and those of its stand-ins.
+        routing: which of OpenRouter's providers may judge.
+    """
+    fields: dict[str, Any] = {}
+    if host.is_router:
+        # Endpoints with a short context leave out the middle of a long chat unless told not to.
+        fields["plugins"] = [{"id": "context-compression", "enabled": False}]
+    if len(models) > 1:
+        fields["models"] = list(models)
+    may_be_proxy = host.guard_model is None and host.api_key_env is None
+    if routing is not None and (host.is_router or may_be_proxy):
+        fields["provider"] = routing.as_request()
+    return fields

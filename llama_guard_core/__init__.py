@@ -30,11 +30,13 @@ from llama_guard_core.messages import Conversation, Image, Message, Text, ToolCa
 from llama_guard_core.provider.connection import Timeouts
 from llama_guard_core.provider.embedded import Embedded
 from llama_guard_core.provider.hosts import Host
+from llama_guard_core.provider.pace import Pace
 from llama_guard_core.provider.routing import Attribution, ProviderRouting
 from llama_guard_core.self_test.guard_probes import ProbeTexts
 from llama_guard_core.self_test.report import Finding, SelfTest
 from llama_guard_core.usage import Usage
 from llama_guard_core.verdict_cache import VerdictCache
+from llama_guard_core.verdict_stores import RedisStore, SQLiteStore, VerdictStore
 
 __version__ = "0.1.0"
 
@@ -55,13 +57,16 @@ __all__ = [
     "LlamaGuard",
     "LlamaGuardError",
     "Message",
+    "Pace",
     "Policy",
     "ProbeTexts",
     "ProviderError",
     "ProviderRouting",
     "ProviderUnavailable",
     "RateLimited",
+    "RedisStore",
     "RequestRejected",
+    "SQLiteStore",
     "SelfTest",
     "Splitting",
     "Stage",
@@ -76,5 +81,6 @@ __all__ = [
     "Usage",
     "Verdict",
     "VerdictCache",
+    "VerdictStore",
     "__version__",
 ]

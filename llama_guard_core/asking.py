@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from time import monotonic
 
 from llama_guard_core.errors import GuardUnavailable, ProviderError
@@ -11,8 +12,9 @@ from llama_guard_core.guard_host import GuardHost, GuardRequest, Question
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.verdict import Stage, Verdict, worst_of
 from llama_guard_core.provider.failover import HostOrder
+from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.wire import Completion
-from llama_guard_core.verdict_cache import VerdictCache, question_key
+from llama_guard_core.verdict_cache import question_key
 
 
 class Asking:
@@ -27,7 +29,9 @@ class Asking:
         questions: what is asked, each of which must be answered.
         policy: which hazards are asked about.
         stage: what is judged.
-        cache: the verdicts that are known already.
+        deadline: seconds in which it has to be answered, whoever is asked; `None` for no end.
+        begun: when the question was put, by the monotonic clock.
+        is_kept: whether verdicts are looked up and kept.
     """
 
     def __init__(
@@ -38,30 +42,42 @@ class Asking:
         questions: Sequence[Question],
         policy: Policy,
         stage: Stage,
-        cache: VerdictCache | None,
+        deadline: float | None,
+        begun: float,
+        is_kept: bool,
     ) -> None:
         self._hosts = hosts
         self._order = order
         self._questions = questions
         self._policy = policy
         self._stage = stage
-        self._cache = cache
-        self._begun = monotonic()
+        self._deadline = deadline
+        self._begun = begun
+        self._is_kept = is_kept
         self._failures: list[tuple[int, ProviderError]] = []
         self._cannot_be_shown: list[GuardUnavailable] = []
         self._written: dict[int, Sequence[GuardRequest]] = {}
 
-    def known(self) -> Verdict | None:
-        """A verdict that one of the hosts gave before on the same question, the preferred host's first."""
-        if self._cache is None:
-            return None
-        for at, host in enumerate(self._hosts):
-            has_not_begun = host.host.server is not None and not host.host.server.is_running
-            if has_not_begun or not self._requests(at):
-                continue
-            if (verdict := self._cache.get(self._key(at))) is not None:
-                return verdict
-        return None
+    @property
+    def until(self) -> float | None:
+        """When it has to be answered, by the monotonic clock."""
+        return None if self._deadline is None else self._begun + self._deadline
+
+    @cached_property
+    def keys(self) -> Sequence[str]:
+        """What a verdict on it may be kept under: one key for each host that can be asked, the preferred one's first.
+
+        Empty where verdicts are not kept, and while a server of this process is yet to be started.
+        """
+        has_yet_to_start = any(each.host.server and not each.host.server.is_running for each in self._hosts)
+        if not self._is_kept or has_yet_to_start:
+            return ()
+        return [self._key(at) for at in range(len(self._hosts)) if self._requests(at)]
+
+    @property
+    def about(self) -> str | None:
+        """What tells it from other questions to the same guard; `None` where that cannot be said."""
+        return " ".join(self.keys) or None
 
     def candidates(self) -> Iterator[tuple[int, Sequence[GuardRequest]]]:
         """The hosts to ask, by position, and what to send them: all but those that cannot be shown the question.
@@ -72,6 +88,8 @@ class Asking:
         """
         for at in self._order.candidates():
             if requests := self._requests(at):
+                if self._is_late():
+                    raise self.out_of_time()
                 yield at, requests
         raise self._order.all_failed(self._failures) if self._failures else self._cannot_be_shown[0]
 
@@ -83,24 +101,39 @@ class Asking:
             return error
 
     def settled(self, at: int, answers: Sequence[Verdict | Exception]) -> Verdict | None:
-        """The verdict that a host's answers make up, kept for the next time; `None` if the next host is to be asked.
+        """The verdict that a host's answers make up; `None` if the next host is to be asked.
 
         Raises:
-            ProviderError: if the host failed in a way that is for somebody to mend.
+            ProviderError: if the host failed in a way that is for somebody to mend, or time is up.
             GuardUnavailable: if it answered something else than verdicts.
         """
         try:
             verdict = worst_of(answers)
         except ProviderError as error:
+            if self._is_late():  # it is not the host's fault if it was given no time
+                raise self.out_of_time() from None
             if not self._order.moves_on(at, error):
                 name = self._hosts[at].host.name
                 error.args = (str(error) if name in str(error) else f"{name}: {error}",)
                 raise
             self._failures.append((at, error))
             return None
-        if self._cache is not None and all(isinstance(answer, Verdict) for answer in answers):
-            self._cache.put(self._key(at), verdict)
         return replace(verdict, latency=monotonic() - self._begun)
+
+    def kept_under(self, at: int, answers: Sequence[Verdict | Exception]) -> str | None:
+        """The key under which a host's verdict is kept; `None` for one that is not whole."""
+        is_whole = all(isinstance(answer, Verdict) and answer.all_named for answer in answers)
+        return self._key(at) if self._is_kept and is_whole else None
+
+    def out_of_time(self) -> ProviderError:
+        """One error about all of them, and not a host's: it says which failed before."""
+        failed = "; ".join(f"{self._hosts[at].host.name}: {error.reason}" for at, error in self._failures)
+        said = f"no verdict within {self._deadline:g} seconds" + (f" ({failed})" if failed else "")
+        advice = "Allow more with deadline, or less for one attempt with timeout and max_retries."
+        return failure(reason="timeout", said=said, advice=advice)
+
+    def _is_late(self) -> bool:
+        return self.until is not None and monotonic() >= self.until
 
     def _requests(self, at: int) -> Sequence[GuardRequest]:
         """What this host is sent; nothing, if it cannot be shown the question."""

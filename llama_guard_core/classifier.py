@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from pydantic import SecretStr
@@ -21,13 +22,13 @@ from llama_guard_core.guardrail.hardening import Hardening
 from llama_guard_core.guardrail.hazards import LlamaGuardVersion
 from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.policy import Policy
-from llama_guard_core.guardrail.prompt import Turn, guard_questions
+from llama_guard_core.guardrail.prompt import guard_questions
 from llama_guard_core.guardrail.screening import Check, Flow, prompt_stage
 from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage, Verdict
-from llama_guard_core.judged_images import afetch_pictures, fetch_pictures, pictures_to_show, with_pictures
+from llama_guard_core.judged_images import aas_sent, as_sent
 from llama_guard_core.messages import Conversation, ConversationLike, as_conversation
-from llama_guard_core.provider.connection import Connection, Timeouts
+from llama_guard_core.provider.connection import Connection, Timeouts, checked_deadline
 from llama_guard_core.provider.failover import HostOrder
 from llama_guard_core.provider.hosts import require_one_key_each
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
@@ -35,6 +36,7 @@ from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
 from llama_guard_core.self_test.guard_probes import AS_TESTED, OneHost, ProbeTexts, guard_self_test
 from llama_guard_core.self_test.report import SelfTest, in_one_report
 from llama_guard_core.verdict_cache import VerdictCache
+from llama_guard_core.verdict_stores.verdict_store import VerdictStore
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class LlamaGuard:
             A verdict is one host's alone, and says whose.
         base_url: the address of any OpenAI-compatible host, up to and including its `/v1`; with `host`, where that is.
         timeout: seconds for one attempt at one check, or `Timeouts`. A check that takes longer is no verdict.
+        deadline: seconds for a check as a whole, with all its attempts and waits, hosts, chunks of a long text and
+            pictures. What is not judged by then is not judged. `None` for no end.
         max_retries: further attempts after a failure that may pass; 0 for none.
         default_headers: sent with every request, in place of ours where they have the same name.
         http_client: an `httpx.Client` of yours for sync calls. You close it.
@@ -75,8 +79,9 @@ class LlamaGuard:
             judged, and nothing is ever cut off.
         hardening: the forms in which a text is judged: a `Hardening` or its settings.
         images: which images are judged, and whether their addresses are passed on: an `ImageRules` or its settings.
-        cache: where verdicts are kept, so that the same question is not asked twice: one of its own, in this process,
-            by default; a `VerdictCache` of yours, which guards may share; or `False` for none.
+        cache: where verdicts are kept, so that the same question is not asked twice, nor twice at once: one of its
+            own, in this process, by default; a `VerdictCache` of yours, which guards may share; a store to keep them
+            in, such as a `SQLiteStore`; or `False` for none.
         on_verdict: called with every verdict, whatever follows from it: for metrics, and to watch in monitor
             mode. What it raises is raised to the caller.
 
@@ -100,6 +105,7 @@ class LlamaGuard:
         host: HostLike | Sequence[HostLike] | None = None,
         base_url: str | None = None,
         timeout: float | Timeouts | None = 10.0,
+        deadline: float | None = 60.0,
         max_retries: int = 2,
         default_headers: Mapping[str, str] | None = None,
         http_client: Any = None,
@@ -113,7 +119,7 @@ class LlamaGuard:
         splitting: Splitting | dict[str, Any] | None = None,
         hardening: Hardening | dict[str, Any] | None = None,
         images: ImageRules | dict[str, Any] | None = None,
-        cache: VerdictCache | bool = True,
+        cache: VerdictCache | VerdictStore | bool = True,
         on_verdict: Callable[[Verdict], None] | None = None,
     ) -> None:
         hosts = chosen_hosts(host, base_url)
@@ -139,7 +145,8 @@ class LlamaGuard:
         self.splitting = Splitting.of(splitting)
         self.hardening = Hardening.of(hardening)
         self.images = ImageRules.of(images)
-        self.cache = VerdictCache() if cache is True else None if cache is False else cache
+        self.cache = VerdictCache.of(cache)
+        self.deadline = checked_deadline(deadline)
         self._on_verdict = on_verdict
         self._order = HostOrder(hosts)
         connections = [
@@ -179,24 +186,17 @@ class LlamaGuard:
     def judge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
         with _reported(question):
-            questions = self._questions(question)
-            if any(turn.images for turn in questions[0]):
-                shown = pictures_to_show(questions, self.images, question.stage)
-                fetch_pictures(shown, questions, self.images, question.stage)
-                questions = with_pictures(questions, shown)
-            asking = self._asking(question, questions)
-            return self._told(question, self._clients.verdict(asking))
+            begun, questions = monotonic(), self._questions(question)
+            questions = as_sent(questions, self.images, question.stage, until=self._until(begun))
+            return self._told(question, self._clients.verdict(self._asking(question, questions, begun), self.cache))
 
     async def ajudge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
         with _reported(question):
-            questions = self._questions(question)
-            if any(turn.images for turn in questions[0]):
-                shown = pictures_to_show(questions, self.images, question.stage)
-                await afetch_pictures(shown, questions, self.images, question.stage)
-                questions = with_pictures(questions, shown)
-            asking = self._asking(question, questions)
-            return self._told(question, await self._clients.averdict(asking))
+            begun, questions = monotonic(), self._questions(question)
+            questions = await aas_sent(questions, self.images, question.stage, until=self._until(begun))
+            asking = self._asking(question, questions, begun)
+            return self._told(question, await self._clients.averdict(asking, self.cache))
 
     def with_policy(self, policy: Policy) -> Self:
         """The same guard, on the same connections, under another policy."""
@@ -254,17 +254,22 @@ class LlamaGuard:
             twin.__dict__.update(AS_TESTED, _order=OneHost(at))
             yield twin, guard_self_test(host, texts)
 
-    def _questions(self, question: Check) -> list[tuple[Turn, ...]]:
+    def _questions(self, question: Check) -> Sequence[Question]:
         return guard_questions(question.conversation, question.stage, self.splitting, self.hardening)
 
-    def _asking(self, question: Check, questions: Sequence[Question]) -> Asking:
+    def _until(self, begun: float) -> float | None:
+        return None if self.deadline is None else begun + self.deadline
+
+    def _asking(self, question: Check, questions: Sequence[Question], begun: float) -> Asking:
         return Asking(
             self._hosts,
             self._order,
             questions=questions,
             policy=self.policy,
             stage=question.stage,
-            cache=self.cache,
+            deadline=self.deadline,
+            begun=begun,
+            is_kept=self.cache is not None,
         )
 
     def _told(self, question: Check, verdict: Verdict) -> Verdict:

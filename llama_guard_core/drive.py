@@ -177,7 +177,13 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if not tasks:
+        return
+    import anyio  # noqa: PLC0415 (httpx's, which async code has loaded by then)
+
+    # A cancel scope around the caller would interrupt this wait, too.
+    with anyio.CancelScope(shield=True):
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _told(call: Callable[[], T] | None) -> Callable[[], T]:

@@ -8,11 +8,13 @@ from typing import Any
 
 from llama_guard_core.asking import Asking
 from llama_guard_core.errors import ProviderError
+from llama_guard_core.flights import Flights
 from llama_guard_core.guard_host import GuardRequest
 from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection
 from llama_guard_core.provider.failover import patience_among_several
+from llama_guard_core.verdict_cache import VerdictCache, as_shared
 
 _REQUESTS_AT_ONCE = 8
 
@@ -31,6 +33,7 @@ class GuardClients:
         self._http_client = http_client
         self._http_async_client = http_async_client
         self._is_list = len(connections) > 1
+        self._flights: Flights[Verdict] = Flights()
         self._keys_were_read = False
         several = [(each, patience_among_several(each) if self._is_list else None) for each in connections]
         self._sync = [ChatClient(each, http_client=http_client, retry_policy=retries) for each, retries in several]
@@ -42,29 +45,38 @@ class GuardClients:
         """A copy, perhaps in another process, opens connections of its own. It holds the keys."""
         return type(self), (self._connections, self._http_client, self._http_async_client)
 
-    def verdict(self, asking: Asking) -> Verdict:
-        """The verdict of the first host that gives one.
+    def verdict(self, asking: Asking, cache: VerdictCache | None) -> Verdict:
+        """The verdict that is known, or of the first host that gives one. Who asks the same beside it shares it.
 
         Raises:
-            ProviderError: if none could be reached.
+            ProviderError: if none could be reached, or not in time.
             GuardUnavailable: if no verdict came of it.
             ConfigurationError: if a host, whichever of the list, needs a key or an address and there is none.
         """
         self._read_keys()
-        verdict, candidates = asking.known(), asking.candidates()
-        while verdict is None:
-            at, requests = next(candidates)
-            verdict = asking.settled(at, self._answers(asking, at, requests))
-        return verdict
+        if cache is None or asking.about is None:
+            return self._asked(asking, cache)
+        for key in asking.keys:
+            if (known := cache.remembered(key)) is not None:
+                return known
+        try:
+            verdict, is_others = self._flights.joined(
+                asking.about, lambda: self._looked_up_or_asked(asking, cache), asking.until
+            )
+        except TimeoutError:
+            raise asking.out_of_time() from None
+        return as_shared(verdict) if is_others else verdict
 
-    async def averdict(self, asking: Asking) -> Verdict:
-        """The verdict of the first host that gives one; see `verdict`."""
+    async def averdict(self, asking: Asking, cache: VerdictCache | None) -> Verdict:
+        """The verdict that is known, or of the first host that gives one; see `verdict`."""
         self._read_keys()
-        verdict, candidates = asking.known(), asking.candidates()
-        while verdict is None:
-            at, requests = next(candidates)
-            verdict = asking.settled(at, await self._aanswers(asking, at, requests))
-        return verdict
+        if cache is None or asking.about is None:
+            return await self._aasked(asking, cache)
+        for key in asking.keys:
+            if (known := cache.remembered(key)) is not None:
+                return known
+        verdict, is_others = await self._flights.ajoined(asking.about, lambda: self._alooked_up_or_asked(asking, cache))
+        return as_shared(verdict) if is_others else verdict
 
     def close(self) -> None:
         """Close the connections for sync calls."""
@@ -85,12 +97,42 @@ class GuardClients:
                     connection.host.url_of("")
             self._keys_were_read = True
 
+    def _looked_up_or_asked(self, asking: Asking, cache: VerdictCache) -> Verdict:
+        for key in asking.keys:
+            if (known := cache.get(key)) is not None:
+                return known
+        return self._asked(asking, cache)
+
+    async def _alooked_up_or_asked(self, asking: Asking, cache: VerdictCache) -> Verdict:
+        for key in asking.keys:
+            if (known := await cache.aget(key)) is not None:
+                return known
+        return await self._aasked(asking, cache)
+
+    def _asked(self, asking: Asking, cache: VerdictCache | None) -> Verdict:
+        for at, requests in asking.candidates():
+            answers = self._answers(asking, at, requests)
+            if (verdict := asking.settled(at, answers)) is not None:
+                if cache is not None and (key := asking.kept_under(at, answers)) is not None:
+                    cache.put(key, verdict)
+                return verdict
+        raise AssertionError
+
+    async def _aasked(self, asking: Asking, cache: VerdictCache | None) -> Verdict:
+        for at, requests in asking.candidates():
+            answers = await self._aanswers(asking, at, requests)
+            if (verdict := asking.settled(at, answers)) is not None:
+                if cache is not None and (key := asking.kept_under(at, answers)) is not None:
+                    await cache.aput(key, verdict)
+                return verdict
+        raise AssertionError
+
     def _answers(self, asking: Asking, at: int, requests: Sequence[GuardRequest]) -> list[Verdict | Exception]:
         """The verdicts of one host: all of them, since a policy may let one hazard pass and not the next."""
         answers: list[Verdict | Exception] = []
         for request in requests:
             try:
-                completion = self._sync[at].call(request.endpoint, request.body)
+                completion = self._sync[at].call(request.endpoint, request.body, until=asking.until)
             except ProviderError as error:  # noqa: PERF203 - each request by itself
                 answers.append(error)
             else:
@@ -104,7 +146,7 @@ class GuardClients:
         async def answer(request: GuardRequest) -> Verdict | Exception:
             async with slots:
                 try:
-                    completion = await self._async[at].call(request.endpoint, request.body)
+                    completion = await self._async[at].call(request.endpoint, request.body, until=asking.until)
                 except ProviderError as error:
                     return error
                 return asking.verdict_on(at, request, completion)

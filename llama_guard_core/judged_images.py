@@ -18,6 +18,34 @@ Pictures = Mapping[Image, Image]
 """A picture as it was given, and as it is sent. Those that are not in it are not shown."""
 
 
+def as_sent(questions: Questions, rules: ImageRules, stage: Stage, *, until: float | None = None) -> Questions:
+    """The questions about one turn, with its pictures checked and as the guard is to have them.
+
+    Args:
+        questions: the first has all pictures.
+        rules: which may be sent, how many, and which are fetched first.
+        stage: what is judged.
+        until: when all of them have to be there, by the monotonic clock.
+
+    Raises:
+        GuardUnavailable: if one of the judged turn may not be sent, or cannot be had.
+    """
+    if not any(turn.images for turn in questions[0]):
+        return questions
+    shown = pictures_to_show(questions, rules, stage)
+    fetch_pictures(shown, questions, rules, stage, until=until)
+    return with_pictures(questions, shown)
+
+
+async def aas_sent(questions: Questions, rules: ImageRules, stage: Stage, *, until: float | None = None) -> Questions:
+    """The questions about one turn, as the guard is to have them; see `as_sent`."""
+    if not any(turn.images for turn in questions[0]):
+        return questions
+    shown = pictures_to_show(questions, rules, stage)
+    await afetch_pictures(shown, questions, rules, stage, until=until)
+    return with_pictures(questions, shown)
+
+
 def pictures_to_show(questions: Questions, rules: ImageRules, stage: Stage) -> dict[Image, Image]:
     """The pictures that the guard is shown: all of the judged turn, and as many of the latest before it as rules allow.
 
@@ -42,8 +70,17 @@ def pictures_to_show(questions: Questions, rules: ImageRules, stage: Stage) -> d
     return shown
 
 
-def fetch_pictures(shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage) -> None:
+def fetch_pictures(
+    shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage, *, until: float | None = None
+) -> None:
     """Put what was fetched in the place of addresses that the rules want fetched; an earlier one may be gone by now.
+
+    Args:
+        shown: the pictures that are shown; changed in place.
+        questions: the questions about one turn.
+        rules: which pictures are fetched.
+        stage: what is judged.
+        until: when all of them have to be there, by the monotonic clock.
 
     Raises:
         GuardUnavailable: if one of the judged turn cannot be fetched.
@@ -52,20 +89,22 @@ def fetch_pictures(shown: dict[Image, Image], questions: Questions, rules: Image
 
     for picture in filter(rules.must_be_fetched, [*shown]):
         try:
-            shown[picture] = fetch_image(picture, rules, stage)
+            shown[picture] = fetch_image(picture, rules, stage, until=until)
         except GuardUnavailable:  # noqa: PERF203 (each by itself)
             if picture in questions[0][-1].images:
                 raise
             del shown[picture]
 
 
-async def afetch_pictures(shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage) -> None:
+async def afetch_pictures(
+    shown: dict[Image, Image], questions: Questions, rules: ImageRules, stage: Stage, *, until: float | None = None
+) -> None:
     """Put what was fetched in the place of addresses that the rules want fetched; see `fetch_pictures`."""
     from llama_guard_core.provider.image_fetch import afetch_image  # noqa: PLC0415 (as above)
 
     for picture in filter(rules.must_be_fetched, [*shown]):
         try:
-            shown[picture] = await afetch_image(picture, rules, stage)
+            shown[picture] = await afetch_image(picture, rules, stage, until=until)
         except GuardUnavailable:  # noqa: PERF203 (each by itself)
             if picture in questions[0][-1].images:
                 raise

@@ -6,13 +6,16 @@ import json
 import random
 import time
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import httpx
 
 from llama_guard_core.errors import ConfigurationError, ProviderError
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, timeouts_from
+from llama_guard_core.provider.deadlines import Until
 from llama_guard_core.provider.endpoints import Endpoint
+from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.private_texts import withholding
 from llama_guard_core.provider.responses import StreamedReply, WholeReply
 from llama_guard_core.provider.retry_policy import RetryPolicy
@@ -53,9 +56,11 @@ class Calls:
             raise TypeError(msg)
         return _made_again, (type(self), self._connection, self._retry_policy)
 
-    def _built(self, client: AnyClient, endpoint: Endpoint[Any], body: bytes | None) -> httpx.Request:
+    def _built(
+        self, client: AnyClient, endpoint: Endpoint[Any], body: bytes | None, until: float | None
+    ) -> httpx.Request:
         url, headers = self._known.get(endpoint) or self._where(endpoint)
-        timeout, method = self._httpx_timeout(), "GET" if body is None else "POST"
+        timeout, method = self._httpx_timeout(until), "GET" if body is None else "POST"
         if not isinstance(client, httpx.Client | httpx.AsyncClient):
             timeouts = {"timeout": timeout.as_dict()}
             return httpx.Request(method, url, content=body, headers=headers, extensions=timeouts)
@@ -71,7 +76,7 @@ class Calls:
             self._known[endpoint] = found
         return found
 
-    def _httpx_timeout(self) -> Any:
+    def _httpx_timeout(self, until: float | None) -> Any:
         """The connection's timeouts, unless they are the defaults beside a user's client, which has its own."""
         given = self._connection.timeout
         if self._is_users_client and given is DEFAULT_TIMEOUTS:
@@ -79,11 +84,62 @@ class Calls:
         if isinstance(given, httpx.Timeout):
             return given
         known = [seconds for seconds in (self._timeouts.read, self._timeouts.total) if seconds is not None]
-        read, connect = min(known, default=None), self._timeouts.connect
-        return httpx.Timeout(connect=connect, pool=connect, read=read, write=read)
+        step, connecting = min(known, default=inf), self._timeouts.connect or inf
+        if self._is_users_client:
+            left = inf if until is None else max(0.0, until - time.monotonic())
+            connects, steps = _finite(min(connecting, left)), _finite(min(step, left))
+            return httpx.Timeout(connect=connects, pool=connects, read=steps, write=steps)
+        deadline = self._deadline(until)
+        bounded, waits = Until(step, deadline), None if connecting == inf else Until(connecting, deadline)
+        return httpx.Timeout(connect=waits, pool=waits, read=bounded, write=bounded)
 
-    def _deadline(self) -> float | None:
-        return None if self._timeouts.total is None else time.monotonic() + self._timeouts.total
+    def _deadline(self, until: float | None) -> float | None:
+        """When one attempt has to be done, by the clock, where the whole has to be done by `until`."""
+        ends = [] if self._timeouts.total is None else [time.monotonic() + self._timeouts.total]
+        return min([*ends, *([] if until is None else [until])], default=None)
+
+    def _wait_before(
+        self,
+        attempt: int,
+        failed: ProviderError | None,
+        request: Mapping[str, Any],
+        *,
+        until: float | None = None,
+        begun: bool = False,
+    ) -> float:
+        """Seconds to wait before an attempt.
+
+        Args:
+            attempt: the first is 1.
+            failed: what the one before it failed with.
+            request: what is asked.
+            until: when all of it has to be done, by the clock.
+            begun: whether something of the reply was handed out already.
+
+        Raises:
+            ProviderError: what it failed with, where it is not to be repeated or there is no time to.
+        """
+        if failed is None:
+            return 0.0
+        jitter = random.random()  # noqa: S311 (no secret)
+        wait = None if begun else self._retry_policy.wait_before_retry(attempt - 1, failed, jitter)
+        if wait is None or (until is not None and time.monotonic() + wait >= until):
+            raise withholding(failed, request, self._connection.api_key_known)
+        return wait
+
+    def _turn(self, until: float | None) -> float:
+        """Seconds until it is our turn, by the host's `pace`.
+
+        Raises:
+            RateLimited: if that is longer than a host that asks for patience would be waited for.
+        """
+        host, patience = self._connection.host, self._retry_policy.longest_retry_after
+        if host.pace is None:
+            return 0.0
+        within = patience if until is None else min(patience, until - time.monotonic())
+        if (wait := host.pace.turn(within)) is None:
+            raise failure(reason="rate_limit", said=f"{host.name}: its pace, set here, is used up", retryable=False)
+        return wait
 
     def _whole(self, response: httpx.Response, deadline: float | None) -> WholeReply:
         return WholeReply(response.status_code, response.headers, deadline)
@@ -93,12 +149,6 @@ class Calls:
 
     def _transport_failure(self, error: httpx.HTTPError) -> ProviderError:
         return transport_failure(error, self._connection.host.name)
-
-    def _wait_after(self, attempt: int, error: ProviderError) -> float | None:
-        return self._retry_policy.wait_before_retry(attempt, error, random.random())  # noqa: S311 (jitter, no secret)
-
-    def _withheld(self, error: ProviderError, request: Mapping[str, Any]) -> ProviderError:
-        return withholding(error, request, self._connection.api_key_known)
 
 
 def _made_again(kind: type[Calls], connection: Connection, retry_policy: RetryPolicy) -> Calls:
@@ -117,3 +167,7 @@ def serialised(request: Mapping[str, Any]) -> bytes:
         msg = f"The request cannot be written as JSON: {error}."
         raise ConfigurationError(msg) from None
     return text.encode("utf-8", "replace")
+
+
+def _finite(seconds: float) -> float | None:
+    return None if seconds == inf else seconds

@@ -18,13 +18,16 @@ from llama_guard_core.errors import ProviderError
 from llama_guard_core.provider.calls import Calls, serialised
 from llama_guard_core.provider.chunks import CompletionChunk
 from llama_guard_core.provider.connection import Connection
+from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadline
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
-from llama_guard_core.provider.http_pools import LoopPools, open_async_client, open_client
+from llama_guard_core.provider.http_pools import asent, open_async_client, open_client, sent
+from llama_guard_core.provider.loop_pools import LoopPools
 from llama_guard_core.provider.retry_policy import RetryPolicy
 from llama_guard_core.provider.wire import Completion
 
 T = TypeVar("T")
+_WORTH_A_CONNECTION = 1.0  # seconds that are waited for the end of a body, once all of its reply is there
 
 
 class ChatClient(Calls):
@@ -53,25 +56,25 @@ class ChatClient(Calls):
         """Ask for a whole reply of a chat; see `call`."""
         return self.call(CHAT, request)
 
-    def call(self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None) -> T:
+    def call(self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None, *, until: float | None = None) -> T:
         """Ask an endpoint for a whole reply.
 
         Args:
             endpoint: which, and how its reply is read.
             request: the JSON of the request; without one it is a plain look-up (GET).
+            until: when it has to be done with all repetitions, by the monotonic clock.
 
         Raises:
             ProviderError: if no reply could be had, after the repetitions that the policy allows.
         """
-        body = None if request is None else serialised(request)
+        body, failed = None if request is None else serialised(request), None
         for attempt in count(1):
-            outcome = self._attempt(endpoint, body)
+            time.sleep(self._wait_before(attempt, failed, request or {}, until=until))
+            time.sleep(self._turn(until))
+            outcome = self._attempt(endpoint, body, until)
             if not isinstance(outcome, ProviderError):
                 return outcome
-            wait = self._wait_after(attempt, outcome)
-            if wait is None:
-                raise self._withheld(outcome, request or {})
-            time.sleep(wait)
+            failed = outcome
         raise AssertionError
 
     def stream(self, request: Mapping[str, Any]) -> Generator[CompletionChunk, None, None]:
@@ -85,23 +88,20 @@ class ChatClient(Calls):
         Raises:
             ProviderError: at any point. Nothing is repeated once a chunk has been handed out.
         """
-        body = serialised({**request, "stream": True})
+        body, failed, begun = serialised({**request, "stream": True}), None, False
         for attempt in count(1):
-            begun = False
-            error: ProviderError | None = None
+            time.sleep(self._wait_before(attempt, failed, request, begun=begun))
+            time.sleep(self._turn(None))
+            failed = None
             try:
                 with closing(self._chunks(body)) as chunks:
                     for chunk in chunks:
                         begun = True
                         yield chunk
-            except ProviderError as raised:
-                error = raised
-            if error is None:
+            except ProviderError as error:
+                failed = error
+            if failed is None:
                 return
-            wait = None if begun else self._wait_after(attempt, error)
-            if wait is None:
-                raise self._withheld(error, request)
-            time.sleep(wait)
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -125,11 +125,11 @@ class ChatClient(Calls):
                 weakref.finalize(self, self._own_client.close)
             return self._own_client
 
-    def _attempt(self, endpoint: Endpoint[T], body: bytes | None) -> T | ProviderError:
-        client, deadline = self._client(), self._deadline()
-        request = self._built(client, endpoint, body)
+    def _attempt(self, endpoint: Endpoint[T], body: bytes | None, until: float | None) -> T | ProviderError:
+        client, deadline = self._client(), self._deadline(until)
+        request = self._built(client, endpoint, body, until)
         try:
-            with closing(_sent(client, request)) as response:
+            with closing(sent(client, request)) as response:
                 reply = self._whole(response, deadline)
                 for piece in response.iter_bytes():
                     reply.receive(piece)
@@ -141,10 +141,11 @@ class ChatClient(Calls):
 
     def _chunks(self, body: bytes) -> Generator[CompletionChunk, None, None]:
         client = self._client()
-        request = self._built(client, CHAT, body)
+        request = self._built(client, CHAT, body, None)
         broken: ProviderError | None = None
         try:
-            with closing(_sent(client, request)) as response:
+            with closing(sent(client, request)) as response:
+                set_deadline(request, None)
                 reply, pieces = self._streamed(response), response.iter_bytes()
                 for piece in pieces:
                     yield from reply.receive(piece)
@@ -152,6 +153,7 @@ class ChatClient(Calls):
                         break
                 yield from reply.end()
                 # The body's own end is read too: without it the connection could not be used again.
+                set_deadline(request, _WORTH_A_CONNECTION)
                 with suppress(httpx.HTTPError):
                     next(pieces, None)
         except httpx.HTTPError as error:
@@ -185,17 +187,18 @@ class AsyncChatClient(Calls):
         """Ask for a whole reply of a chat; see `call`."""
         return await self.call(CHAT, request)
 
-    async def call(self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None) -> T:
+    async def call(
+        self, endpoint: Endpoint[T], request: Mapping[str, Any] | None = None, *, until: float | None = None
+    ) -> T:
         """Ask an endpoint for a whole reply; see `ChatClient.call`."""
-        body = None if request is None else serialised(request)
+        body, failed = None if request is None else serialised(request), None
         for attempt in count(1):
-            outcome = await self._attempt(endpoint, body)
+            await asleep(self._wait_before(attempt, failed, request or {}, until=until))
+            await asleep(self._turn(until))
+            outcome = await self._attempt(endpoint, body, until)
             if not isinstance(outcome, ProviderError):
                 return outcome
-            wait = self._wait_after(attempt, outcome)
-            if wait is None:
-                raise self._withheld(outcome, request or {})
-            await _sleep(wait)
+            failed = outcome
         raise AssertionError
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
@@ -210,23 +213,20 @@ class AsyncChatClient(Calls):
         Raises:
             ProviderError: at any point. Nothing is repeated once a chunk has been handed out.
         """
-        body = serialised({**request, "stream": True})
+        body, failed, begun = serialised({**request, "stream": True}), None, False
         for attempt in count(1):
-            begun = False
-            error: ProviderError | None = None
+            await asleep(self._wait_before(attempt, failed, request, begun=begun))
+            await asleep(self._turn(None))
+            failed = None
             try:
                 async with aclosing(self._chunks(body)) as chunks:
                     async for chunk in chunks:
                         begun = True
                         yield chunk
-            except ProviderError as raised:
-                error = raised
-            if error is None:
+            except ProviderError as error:
+                failed = error
+            if failed is None:
                 return
-            wait = None if begun else self._wait_after(attempt, error)
-            if wait is None:
-                raise self._withheld(error, request)
-            await _sleep(wait)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. A later call opens new ones."""
@@ -241,14 +241,12 @@ class AsyncChatClient(Calls):
     async def _client(self) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
         return self._users_client or await self._pools.client()
 
-    async def _attempt(self, endpoint: Endpoint[T], body: bytes | None) -> T | ProviderError:
-        import anyio  # noqa: PLC0415 (sync users need not pay for it)
-
-        client, deadline = await self._client(), self._deadline()
-        request = self._built(client, endpoint, body)
-        with anyio.move_on_after(self._timeouts.total):
+    async def _attempt(self, endpoint: Endpoint[T], body: bytes | None, until: float | None) -> T | ProviderError:
+        client, deadline = await self._client(), self._deadline(until)
+        request = self._built(client, endpoint, body, until)
+        with moving_on_at(deadline):
             try:
-                async with aclosing(await _asent(client, request)) as response:
+                async with aclosing(await asent(client, request)) as response:
                     reply = self._whole(response, deadline)
                     async for piece in response.aiter_bytes():
                         reply.receive(piece)
@@ -260,11 +258,17 @@ class AsyncChatClient(Calls):
         return failure(reason="timeout", said="no whole reply in time")
 
     async def _chunks(self, body: bytes) -> AsyncGenerator[CompletionChunk, None]:
-        client = await self._client()
-        request = self._built(client, CHAT, body)
-        broken: ProviderError | None = None
+        client, deadline = await self._client(), self._deadline(None)
+        request = self._built(client, CHAT, body, None)
+        broken: ProviderError | None = failure(reason="timeout", said="nothing came for too long")
         try:
-            async with aclosing(await _asent(client, request)) as response:
+            with moving_on_at(deadline):
+                response = await asent(client, request)
+                broken = None
+            if broken is not None:
+                raise broken
+            async with aclosing(response):
+                set_deadline(request, None)
                 reply, pieces = self._streamed(response), response.aiter_bytes()
                 async for piece in pieces:
                     for chunk in reply.receive(piece):
@@ -274,27 +278,9 @@ class AsyncChatClient(Calls):
                 for chunk in reply.end():
                     yield chunk
                 # The body's own end is read too: without it the connection could not be used again.
-                with suppress(httpx.HTTPError):
+                with suppress(httpx.HTTPError), moving_on_at(time.monotonic() + _WORTH_A_CONNECTION):
                     await anext(pieces, None)
         except httpx.HTTPError as error:
             broken = self._transport_failure(error)
         if broken is not None:
             raise broken
-
-
-def _sent(client: httpx.Client | httpx.BaseTransport, request: httpx.Request) -> httpx.Response:
-    if isinstance(client, httpx.Client):
-        return client.send(request, stream=True, follow_redirects=False)
-    return client.handle_request(request)
-
-
-async def _asent(client: httpx.AsyncClient | httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
-    if isinstance(client, httpx.AsyncClient):
-        return await client.send(request, stream=True, follow_redirects=False)
-    return await client.handle_async_request(request)
-
-
-async def _sleep(seconds: float) -> None:
-    import anyio  # noqa: PLC0415 (sync users need not pay for it)
-
-    await anyio.sleep(seconds)

@@ -59,6 +59,18 @@ def timeouts_from(timeout: float | Timeouts | httpx.Timeout | None) -> Timeouts:
     return Timeouts(timeout.connect, timeout.read, None)
 
 
+def checked_deadline(seconds: float | None) -> float | None:
+    """Seconds for all attempts together, or None for no end.
+
+    Raises:
+        ConfigurationError: if they are not above 0.
+    """
+    if seconds is not None and not seconds > 0:
+        msg = "deadline is seconds above 0, or None for no end"
+        raise ConfigurationError(msg)
+    return seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Where to call, as whom, and how patiently. Opens nothing.

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.provider.pace import Pace
 
 if TYPE_CHECKING:
     from llama_guard_core.provider.connection import Timeouts
@@ -61,6 +62,7 @@ class Host:
         max_retries: further attempts at this host; None: as for all hosts.
         max_connections: requests to it at once, from one process and event loop; the others wait for their turn as long
             as they would for a connection. None: no limit.
+        pace: requests a second, for all who use this record; None: no limit.
         rest: seconds for which it is not asked, in a list of several hosts, after it was down. What it asks for itself
             (`Retry-After`) is kept where it is longer.
         server: what serves it inside this process.
@@ -86,6 +88,7 @@ class Host:
     timeout: float | Timeouts | None = None
     max_retries: int | None = None
     max_connections: int | None = None
+    pace: Pace | None = field(default=None, compare=False)
     rest: float = 30.0
     server: Embedded | None = field(default=None, repr=False, compare=False)
 

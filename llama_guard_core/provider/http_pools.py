@@ -1,19 +1,15 @@
-"""Connection pools: one TLS context for all, one pool per event loop, and enough small ones that none becomes slow."""
+"""Connection pools: one TLS context for all, and enough small ones that none becomes slow."""
 
 from __future__ import annotations
 
 import functools
 import ssl
-import threading
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.request import getproxies
 
 import httpx
 
-if TYPE_CHECKING:
-    import asyncio
+from llama_guard_core.provider.deadlines import keep_deadlines
 
 _POOLS = 16
 _KEEP_IDLE_SECONDS = 30.0
@@ -33,8 +29,12 @@ def open_client(most: int | None = None) -> httpx.Client | httpx.BaseTransport:
     """
     context, limits = shared_ssl_context(), _limits(most, keep=64)
     if _behind_a_proxy():
-        return httpx.Client(verify=context, limits=limits, timeout=None)  # noqa: S113 (every request brings its own)
-    return httpx.HTTPTransport(verify=context, limits=limits)
+        client = httpx.Client(verify=context, limits=limits, timeout=None)  # noqa: S113 (every request brings its own)
+        keep_deadlines(client._transport, *client._mounts.values())  # noqa: SLF001 (httpx has no setting for it)
+        return client
+    transport = httpx.HTTPTransport(verify=context, limits=limits)
+    keep_deadlines(transport)
+    return transport
 
 
 def open_async_client(most: int | None = None) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
@@ -63,7 +63,18 @@ def _behind_a_proxy() -> bool:
     return any(scheme in getproxies() for scheme in ("http", "https", "all"))
 
 
-AsyncOpened = httpx.AsyncClient | httpx.AsyncBaseTransport
+def sent(client: httpx.Client | httpx.BaseTransport, request: httpx.Request) -> httpx.Response:
+    """Send a request, and give its response while the body is still to come."""
+    if isinstance(client, httpx.Client):
+        return client.send(request, stream=True, follow_redirects=False)
+    return client.handle_request(request)
+
+
+async def asent(client: httpx.AsyncClient | httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    """Send a request; see `sent`."""
+    if isinstance(client, httpx.AsyncClient):
+        return await client.send(request, stream=True, follow_redirects=False)
+    return await client.handle_async_request(request)
 
 
 class LeastLoadedTransport(httpx.AsyncBaseTransport):
@@ -110,53 +121,3 @@ class _CountedStream(httpx.AsyncByteStream):
         if on_close:
             on_close()
         await self._stream.aclose()
-
-
-class LoopPools:
-    """One async client for each running event loop, since a connection cannot leave the loop it was opened in.
-
-    Each is held open by an asynchronous generator of its loop. Python itself closes such generators when the loop
-    shuts down (`asyncio.run` does) and when nobody refers to them any more, so no connection outlives its loop and
-    none is closed from a foreign one.
-    """
-
-    def __init__(self, open_one: Callable[[], AsyncOpened]) -> None:
-        self._open_one = open_one
-        self._lock = threading.Lock()
-        self._held: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[AsyncOpened, AsyncGenerator[AsyncOpened, None]]
-        ] = weakref.WeakKeyDictionary()
-
-    async def client(self) -> AsyncOpened:
-        """The client of the running loop, opened at its first call."""
-        loop = _running_loop()
-        known = self._held.get(loop)
-        if known is not None:
-            return known[0]
-        holder = _held_open(self._open_one)
-        client = await anext(holder)
-        with self._lock:
-            for other in [other for other in self._held if other.is_closed()]:
-                del self._held[other]
-            self._held[loop] = (client, holder)
-        return client
-
-    async def aclose(self) -> None:
-        """Close the running loop's client. Those of other loops are closed by their loops."""
-        known = self._held.pop(_running_loop(), None)
-        if known is not None:
-            await known[1].aclose()
-
-
-async def _held_open(open_one: Callable[[], AsyncOpened]) -> AsyncGenerator[AsyncOpened, None]:
-    client = open_one()
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    import asyncio  # noqa: PLC0415 (sync users need not pay for it)
-
-    return asyncio.get_running_loop()

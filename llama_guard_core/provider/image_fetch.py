@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.picture_addresses import PictureAddress
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Image
+from llama_guard_core.provider.deadlines import DeadlineStream, Until, moving_on_at
 from llama_guard_core.provider.http_pools import shared_ssl_context
 
 _OK, _REDIRECTS, _SERVER_FAILS = 200, range(300, 400), 500
@@ -38,7 +40,7 @@ _CAUGHT = tuple(kind for kind, _, _ in _FAILURES)
 _NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout)
 
 
-def fetch_image(image: Image, rules: ImageRules, stage: Stage | None = None) -> Image:
+def fetch_image(image: Image, rules: ImageRules, stage: Stage | None = None, *, until: float | None = None) -> Image:
     """Fetch a picture that is given by address.
 
     Looking up the host takes the time that the system's resolver takes, and is counted but not cut short.
@@ -47,6 +49,7 @@ def fetch_image(image: Image, rules: ImageRules, stage: Stage | None = None) -> 
         image: the picture, by address.
         rules: what may be fetched, from where and for how long.
         stage: what is judged, for the error.
+        until: when it has to be there, by the monotonic clock, if that is before the rules' `timeout` ends.
 
     Returns:
         The picture as a `data:` URL.
@@ -54,13 +57,15 @@ def fetch_image(image: Image, rules: ImageRules, stage: Stage | None = None) -> 
     Raises:
         GuardUnavailable: if it may not be fetched, cannot be, or is not a picture by the rules.
     """
-    address, deadline = rules.address_of(image, stage), monotonic() + rules.timeout
+    address, deadline = rules.address_of(image, stage), _deadline(rules, until)
+    # Each step may take as long as is left of the whole, so that a trickle ends too.
+    steps = {"timeout": dict.fromkeys(("connect", "read", "write"), Until(inf, deadline))}
     try:
         ips = _reachable(socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM), rules, stage)
         with (
             _Pinned(ips, deadline) as network,
             httpcore.ConnectionPool(shared_ssl_context(), network_backend=network) as pool,
-            pool.stream("GET", _url(address), headers=_headers(address, rules)) as response,
+            pool.stream("GET", _url(address), headers=_headers(address, rules), extensions=steps) as response,
         ):
             picture = _ArrivingPicture(response, rules, stage)
             for piece in response.iter_stream():
@@ -71,13 +76,15 @@ def fetch_image(image: Image, rules: ImageRules, stage: Stage | None = None) -> 
     raise failed  # here, where no context holds an error that names the host
 
 
-async def afetch_image(image: Image, rules: ImageRules, stage: Stage | None = None) -> Image:
+async def afetch_image(
+    image: Image, rules: ImageRules, stage: Stage | None = None, *, until: float | None = None
+) -> Image:
     """Fetch a picture that is given by address; see `fetch_image`. Here looking up the host is cut short too."""
     import anyio  # noqa: PLC0415 (sync users need not pay for it)
 
-    address, deadline = rules.address_of(image, stage), monotonic() + rules.timeout
+    address, deadline = rules.address_of(image, stage), _deadline(rules, until)
     failed = _failure(TimeoutError(), stage)
-    with anyio.move_on_after(rules.timeout):
+    with moving_on_at(deadline):
         try:
             ips = _reachable(await anyio.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM), rules, stage)
             async with (
@@ -92,6 +99,11 @@ async def afetch_image(image: Image, rules: ImageRules, stage: Stage | None = No
         except _CAUGHT as error:
             failed = _failure(error, stage)
     raise failed
+
+
+def _deadline(rules: ImageRules, until: float | None) -> float:
+    in_time = monotonic() + rules.timeout
+    return in_time if until is None else min(in_time, until)
 
 
 def _reachable(found: Iterable[tuple[Any, ...]], rules: ImageRules, stage: Stage | None) -> list[str]:
@@ -183,7 +195,7 @@ class _Pinned(httpcore.NetworkBackend):
             except _NOT_CONNECTED as error:  # noqa: PERF203 (one address after another)
                 failed = error
             else:
-                return _DeadlineStream(self._opened, self._deadline)
+                return DeadlineStream(self._opened)
         raise failed or httpcore.ConnectError
 
     def __enter__(self) -> Self:
@@ -229,34 +241,6 @@ def _attempts(ips: Sequence[str], deadline: float) -> Iterator[tuple[str, float]
     """The addresses, each with its share of the seconds that are left: the first may be one that never answers."""
     for number, ip in enumerate(ips):
         yield ip, _left(deadline) / (len(ips) - number)
-
-
-class _DeadlineStream(httpcore.NetworkStream):
-    """A connection on which each step may take as long as is left of the whole, so that a trickle ends too."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
-        self._stream, self._deadline = stream, deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        """Read some bytes."""
-        return self._stream.read(max_bytes, _left(self._deadline))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Write all bytes."""
-        self._stream.write(buffer, _left(self._deadline))
-
-    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any:  # noqa: ARG002
-        """Go on in TLS."""
-        stream = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
-        return _DeadlineStream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        """What the connection knows of itself."""
-        return self._stream.get_extra_info(info)
-
-    def close(self) -> None:
-        """Close it."""
-        self._stream.close()
 
 
 def _left(deadline: float) -> float:

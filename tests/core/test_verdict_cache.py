@@ -125,8 +125,8 @@ def test_an_old_verdict_is_asked_for_again(guard: Makes, monkeypatch: pytest.Mon
 
 def test_a_cache_holds_no_judged_text(guard: Makes) -> None:
     cache = VerdictCache()
-    guard(cache=cache).check("the secret of the KNIFE")
-    assert "secret" not in repr(vars(cache))
+    guard(cache=cache).check("the darling of the KNIFE")
+    assert "darling" not in repr(vars(cache))
     assert "VerdictCache(max_entries=4096, max_age=None)" == repr(cache)
 
 
@@ -143,3 +143,19 @@ def test_what_is_forgotten_is_asked_again(guard: Makes) -> None:
     judge.check("rain")
     cache.clear()
     assert not judge.check("rain").cached
+
+
+@pytest.mark.parametrize("answer", ["unsafe", "unsafe\nS1 and more", "unsafe\nS1,"])
+def test_a_verdict_whose_list_of_hazards_may_be_incomplete_is_not_kept(provider: FakeProvider, answer: str) -> None:
+    provider = FakeProvider(guard=lambda *_: answer)
+    with LlamaGuard(api_key="k", http_client=provider.client()) as judge:
+        first, second = judge.check("rain"), judge.check("rain")
+    assert first.all_named is second.cached
+
+
+def test_what_monitor_mode_lets_pass_is_an_unsafe_verdict_in_the_cache(guard: Makes) -> None:
+    cache = VerdictCache()
+    watching = guard(cache=cache, policy=Policy(mode="monitor"))
+    watching.check("a KNIFE")
+    enforced = guard(cache=cache).check("a KNIFE")
+    assert (True, False) == (enforced.cached, enforced.safe)

@@ -17,6 +17,7 @@ from langchain_llama_guard.guarded_chat_models import GuardedChatModel
 from langchain_llama_guard.llama_guard import LlamaGuard
 from langchain_llama_guard.retrievers import GuardedRetriever
 from langchain_llama_guard.runnables import GuardedRunnable, guarded
+from langchain_llama_guard.stores import ByteStoreVerdicts, GraphStoreVerdicts
 from langchain_llama_guard.tools import aguard_tools, guard_tools
 from llama_guard_core import (
     Attribution,
@@ -31,6 +32,7 @@ from llama_guard_core import (
     Host,
     ImageRules,
     LlamaGuardError,
+    Pace,
     Policy,
     ProbeTexts,
     ProviderError,
@@ -52,6 +54,7 @@ from llama_guard_core import (
     VerdictCache,
     __version__,
 )
+from llama_guard_core.verdict_stores import RedisStore, SQLiteStore
 
 if typing.TYPE_CHECKING:
     from langchain_llama_guard.decision_models import LlamaGuardDecisionModel as LlamaGuardDecisionModel
@@ -60,11 +63,13 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "Attribution",
     "AuthenticationFailed",
+    "ByteStoreVerdicts",
     "ChatLlamaScout",
     "ConfigurationError",
     "CustomCategory",
     "Embedded",
     "Finding",
+    "GraphStoreVerdicts",
     "GuardNode",
     "GuardUnavailable",
     "GuardedChatModel",
@@ -79,13 +84,16 @@ __all__ = [
     "LlamaGuardDocumentCompressor",
     "LlamaGuardError",
     "OutputGuard",
+    "Pace",
     "Policy",
     "ProbeTexts",
     "ProviderError",
     "ProviderRouting",
     "ProviderUnavailable",
     "RateLimited",
+    "RedisStore",
     "RequestRejected",
+    "SQLiteStore",
     "SelfTest",
     "Splitting",
     "Stage",

@@ -19,6 +19,7 @@ from llama_guard_core import (
     Host,
     ImageRules,
     LlamaGuardError,
+    Pace,
     Policy,
     ProbeTexts,
     ProviderError,
@@ -40,6 +41,7 @@ from llama_guard_core import (
     VerdictCache,
     __version__,
 )
+from llama_guard_core.verdict_stores import RedisStore, SQLiteStore
 from llamaindex_llama_guard._guarded_queries import Refusal
 from llamaindex_llama_guard.agents import guard_agent
 from llamaindex_llama_guard.chat_engines import GuardedChatEngine
@@ -47,6 +49,7 @@ from llamaindex_llama_guard.evaluation import LlamaGuardEvaluator
 from llamaindex_llama_guard.guarded import guarded
 from llamaindex_llama_guard.guarded_llms import GuardedLLM
 from llamaindex_llama_guard.ingestion import LlamaGuardTransform
+from llamaindex_llama_guard.kv_stores import KVStoreVerdicts
 from llamaindex_llama_guard.llama_guard import LlamaGuard
 from llamaindex_llama_guard.llms import LlamaScout
 from llamaindex_llama_guard.postprocessors import LlamaGuardPostprocessor
@@ -72,21 +75,25 @@ __all__ = [
     "HazardCategory",
     "Host",
     "ImageRules",
+    "KVStoreVerdicts",
     "LlamaGuard",
     "LlamaGuardError",
     "LlamaGuardEvaluator",
     "LlamaGuardPostprocessor",
     "LlamaGuardTransform",
     "LlamaScout",
+    "Pace",
     "Policy",
     "ProbeTexts",
     "ProviderError",
     "ProviderRouting",
     "ProviderUnavailable",
     "RateLimited",
+    "RedisStore",
     "Refusal",
     "RefusedEvent",
     "RequestRejected",
+    "SQLiteStore",
     "SelfTest",
     "Splitting",
     "Stage",

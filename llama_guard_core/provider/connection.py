@@ -24,7 +24,7 @@ class Timeouts:
         connect: until a connection stands, and until one of the pool is free.
         read: until the next bytes come, and until our own are taken. Keep-alive padding counts as bytes.
         total: until a whole reply is there, which padding cannot prolong. A stream may last longer: there it is the
-            longest time between two pieces of the reply, and keep-alive comments are no pieces.
+            longest time between two pieces of the reply; comments and events that say nothing are no pieces.
     """
 
     connect: float | None = 10.0

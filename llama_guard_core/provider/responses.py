@@ -79,7 +79,7 @@ class StreamedReply:
     Args:
         status: the HTTP status.
         headers: the response's headers.
-        seconds: the longest time between two pieces of the reply; keep-alive comments are none.
+        seconds: the longest time between two pieces of the reply; comments and events that say nothing are none.
         clock: what tells the time, in seconds.
     """
 
@@ -94,7 +94,7 @@ class StreamedReply:
         self._headers = headers
         self._seconds = seconds
         self._clock = clock
-        self._last_event_at = clock()
+        self._last_chunk_at = clock()
         self._decoder = EventStreamDecoder()
         self._stream = CompletionStream(now=time.time())
         self._whole = None if status in _SUCCESS else self._whole_reply()
@@ -116,10 +116,9 @@ class StreamedReply:
         if self._whole is not None:
             self._whole.receive(piece)
             return []
-        events = self._decoder.feed(piece)
-        if self._seconds is not None:
-            self._check_time(events)
-        return self._chunks(events)
+        chunks = self._chunks(self._decoder.feed(piece))
+        self._check_time(chunks)
+        return chunks
 
     def end(self) -> list[CompletionChunk]:
         """The last chunks, once the body has ended or the host is done.
@@ -144,11 +143,11 @@ class StreamedReply:
         deadline = None if self._seconds is None else self._clock() + self._seconds
         return WholeReply(self._status, self._headers, deadline, self._clock)
 
-    def _check_time(self, events: list[ServerSentEvent]) -> None:
+    def _check_time(self, chunks: list[CompletionChunk]) -> None:
         now = self._clock()
-        if events:
-            self._last_event_at = now
-        elif self._seconds is not None and now - self._last_event_at > self._seconds:
+        if chunks or self._seconds is None:
+            self._last_chunk_at = now
+        elif now - self._last_chunk_at > self._seconds and not self.done:
             raise failure(reason="timeout", said="nothing but keep-alive signals came")
 
     def _chunks(self, events: list[ServerSentEvent]) -> list[CompletionChunk]:

@@ -84,6 +84,7 @@ DRIPPING: dict[str, tuple[bytes, bytes]] = {
     "an event": (HEAD.replace(b"application/json", b"text/event-stream") + b'\r\ndata: {"id": "', b"a"),
     "comments": (HEAD.replace(b"application/json", b"text/event-stream") + b"\r\n", b": OPENROUTER PROCESSING\n\n"),
 }
+DRIPPING["empty chunks"] = (DRIPPING["comments"][0], b'data: {"choices": [{"index": 0, "delta": {"content": ""}}]}\n\n')
 
 
 async def _call(way: str, base_url: str, request: Any = REQUEST, **settings: Any) -> object:

@@ -18,7 +18,7 @@ from llama_guard_core.errors import ProviderError
 from llama_guard_core.provider.calls import Calls, serialised
 from llama_guard_core.provider.chunks import CompletionChunk
 from llama_guard_core.provider.connection import Connection
-from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadline
+from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadline, sleep
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.http_pools import asent, open_async_client, open_client, sent
@@ -69,8 +69,8 @@ class ChatClient(Calls):
         """
         body, failed = None if request is None else serialised(request), None
         for attempt in count(1):
-            time.sleep(self._wait_before(attempt, failed, request or {}, until=until))
-            time.sleep(self._turn(until))
+            sleep(self._wait_before(attempt, failed, request or {}, until=until))
+            sleep(self._turn(until))
             outcome = self._attempt(endpoint, body, until)
             if not isinstance(outcome, ProviderError):
                 return outcome
@@ -90,8 +90,8 @@ class ChatClient(Calls):
         """
         body, failed, begun = serialised({**request, "stream": True}), None, False
         for attempt in count(1):
-            time.sleep(self._wait_before(attempt, failed, request, begun=begun))
-            time.sleep(self._turn(None))
+            sleep(self._wait_before(attempt, failed, request, begun=begun))
+            sleep(self._turn(None))
             failed = None
             try:
                 with closing(self._chunks(body)) as chunks:

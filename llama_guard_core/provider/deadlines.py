@@ -7,6 +7,7 @@ the call.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from math import inf
 from time import monotonic
@@ -62,8 +63,14 @@ def keep_deadlines(*transports: httpx.BaseTransport | None) -> None:
             transport._pool._network_backend = _DeadlineBackend()  # noqa: SLF001 (httpx has no setting for it)
 
 
+def sleep(seconds: float) -> None:
+    """Wait; for nothing, not at all: `time.sleep(0)` gives the processor away."""
+    if seconds:
+        time.sleep(seconds)
+
+
 async def asleep(seconds: float) -> None:
-    """Wait."""
+    """Wait; see `sleep`."""
     import anyio  # noqa: PLC0415 (sync users need not pay for it)
 
     if seconds:

@@ -18,7 +18,7 @@ from langchain_llama_guard._conversation import is_call, message_of
 from llama_guard_core.guardrail.decisions import Allow, Refuse, decision_record, decision_records
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow
-from llama_guard_core.guardrail.tool_screening import screen_parts, withheld_arguments
+from llama_guard_core.guardrail.tool_screening import plain_call, screen_parts, withheld_arguments
 from llama_guard_core.messages import Conversation, Message
 
 M = TypeVar("M", bound=AIMessage)
@@ -132,12 +132,5 @@ def _without_calls(content: Any, refusals: Iterable[str]) -> Any:
     return [part for part in content if isinstance(part, str) or not is_call(part, refused)]
 
 
-def _plain(message: Message) -> tuple[str, Sequence[tuple[str, str, Any]]]:
-    return message.text, [(call.id, call.name, _read(call.arguments)) for call in message.tool_calls]
-
-
-def _read(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
+def _plain(message: Message) -> tuple[str, Sequence[tuple[str, str, str]]]:
+    return message.text, [plain_call(call) for call in message.tool_calls]

@@ -10,15 +10,30 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core import messages
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, SystemMessage, ToolMessage
 
-from llama_guard_core.messages import Conversation, Image, Message, Part, Role, Text, ToolCall, Unjudgeable
+from llama_guard_core.guardrail.tool_screening import plain_call
+from llama_guard_core.messages import (
+    Conversation,
+    Image,
+    Message,
+    Part,
+    Role,
+    Text,
+    ToolCall,
+    Unjudgeable,
+    written_arguments,
+    written_part,
+)
+from llama_guard_core.written import written
 
 _UNREADABLE = {"audio", "input_audio", "video", "video_url", "file", "document", "media"}
 _CALLS = {"tool_call", "tool_use", "tool_call_chunk", "invalid_tool_call", "function_call"}
+_ARGUMENTS = ("args", "input", "arguments", "partial_json")
 _SPOKEN_EXTRAS = ("reasoning_content", "reasoning", "thinking", "refusal", "function_call", "reasoning_details")
 """Where in `additional_kwargs` integrations put what a model says beside its content."""
 _SPOKEN = {
@@ -29,6 +44,13 @@ _SPOKEN = {
     "refusal": "refusal",
 }
 """Blocks of words, and where in them these are; of a reply's pieces only such may be shown before its end."""
+_OF_IMAGES = {"url", "image_url", "base64", "data", "mime_type", "source", "source_type", "file_id", "detail", "extras"}
+_READ: Mapping[str, set[str]] = {
+    **{kind: {words} for kind, words in _SPOKEN.items()},
+    **{kind: {"text", "mime_type"} for kind in ("text-plain", "input_text")},
+    **dict.fromkeys(("image", "image_url"), _OF_IMAGES | {"cache_control"}),
+}
+"""What of a block is read by its kind, or says nothing to a reader."""
 _ENDS = {"finish_reason", "stop_reason"}
 _CALLS_BESIDE = {"tool_calls", "function_call", "audio"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "ai": "assistant"}
@@ -82,7 +104,8 @@ def with_lost_text(said: Message, seen: str) -> Message:
 
 
 def _kind(part: str | Mapping[str, Any]) -> str:
-    return "text" if isinstance(part, str) else str(part.get("type"))
+    kind = "text" if isinstance(part, str) else part.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _role(message: BaseMessage) -> Role:
@@ -98,21 +121,36 @@ def _role(message: BaseMessage) -> Role:
 
 
 def _assistant_parts(message: AIMessage) -> Iterable[Part]:
-    called = {call.id for call in _calls(message)}
     content = message.content
     if not isinstance(content, str):
-        content = [part for part in content if isinstance(part, str) or not is_call(part, called)]
+        calls = [*_calls(message)]
+        content = [part for part in content if isinstance(part, str) or not _says_again(part, calls)]
     yield from _parts(content)
     for kind in _SPOKEN_EXTRAS:
         if extra := message.additional_kwargs.get(kind):
-            yield Text(extra if isinstance(extra, str) else json.dumps(extra, ensure_ascii=False, default=str))
+            yield Text(extra) if isinstance(extra, str) else written_part(extra)
     if message.additional_kwargs.get("audio"):
         yield Unjudgeable("audio")
 
 
 def is_call(part: Mapping[str, Any], called: set[str]) -> bool:
-    """Whether a content part says again what stands in one of these tool calls."""
-    return part.get("type") in _CALLS and (str(part.get("id") or part.get("call_id") or "") in called)
+    """Whether a content part is that of one of these tool calls."""
+    call_id = part.get("id") or part.get("call_id") or ""
+    return _kind(part) in _CALLS and isinstance(call_id, (str, int)) and str(call_id) in called
+
+
+def _says_again(part: Mapping[str, Any], calls: Iterable[ToolCall]) -> bool:
+    """Whether a content part says what stands in one of these tool calls, and no other name or arguments."""
+    return any(is_call(part, {call.id}) and _is_said_by(part, call) for call in calls)
+
+
+def _is_said_by(part: Mapping[str, Any], call: ToolCall) -> bool:
+    name = part.get("name") or call.name
+    try:
+        given = [it if isinstance(it, str) else written(it) for key in _ARGUMENTS if (it := part.get(key))]
+    except ValueError:
+        return False
+    return name == call.name and all(plain_call(replace(call, arguments=text)) == plain_call(call) for text in given)
 
 
 def _calls(message: AIMessage) -> Iterable[ToolCall]:
@@ -128,7 +166,7 @@ def _calls(message: AIMessage) -> Iterable[ToolCall]:
 
 def call_of(call: messages.ToolCall) -> ToolCall:
     """A call in nobody's dialect."""
-    return ToolCall(call["id"] or "", call["name"], json.dumps(call["args"], ensure_ascii=False, default=str))
+    return ToolCall(call["id"] or "", call["name"], written_arguments(call["args"]))
 
 
 def _as_dumped(arguments: str) -> str:
@@ -152,16 +190,16 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> Iterable[Part]:
         return
     for part in content:
         yield from _part(part)
-        if isinstance(part, Mapping) and _kind(part) in _SPOKEN:
+        if isinstance(part, Mapping) and _kind(part) in _READ:
             yield from _beside(part)
 
 
 def _beside(extras: Mapping[str, Any]) -> Iterable[Part]:
-    """What stands beside a block's words: citations, a provider's extras, another block's words merged into it."""
-    said = {"type", "index", "id", "signature", _SPOKEN[_kind(extras)]}
+    """What stands beside a block's words or picture: citations, titles, a provider's extras, another block's words."""
+    said = {"type", "index", "id", "signature"} | _READ[_kind(extras)]
     told = {key: value for key, value in extras.items() if key not in said and isinstance(value, (str, list, dict))}
     if any(told.values()):
-        yield Text(json.dumps(told, ensure_ascii=False, default=str))
+        yield written_part(told)
 
 
 def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:  # noqa: C901 - one line a form
@@ -189,4 +227,4 @@ def _part(part: str | Mapping[str, Any]) -> Iterable[Part]:  # noqa: C901 - one 
         case {"type": "tool_result", "content": inner} if isinstance(inner, (str, list)):
             yield from _parts(inner)
         case _:
-            yield Text(json.dumps(part, ensure_ascii=False, default=str))
+            yield written_part(part)

@@ -8,7 +8,6 @@ class made from its own: LangChain and LangGraph look at a tool's class and sign
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,7 +28,7 @@ from llama_guard_core.guardrail.decisions import Allow, Refuse
 from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.screening import Flow, RunTool
 from llama_guard_core.guardrail.tool_screening import screen_tool_call, screen_tool_result, up_to_call
-from llama_guard_core.messages import Conversation, Message, ToolCall
+from llama_guard_core.messages import Conversation, Message, ToolCall, Unjudgeable, written_arguments
 
 T = TypeVar("T", bound=BaseTool)
 _GUARD = "_llama_guard"
@@ -181,8 +180,7 @@ class GuardedRuns(BaseTool):
     def _run_of(self, tool_input: str | dict[str, Any], call_id: str | None) -> ToolRun | None:
         """The run that begins here; `None` if somebody has begun it, and judged the call, already."""
         arguments = tool_input if isinstance(tool_input, str) else self._filter_injected_args(tool_input)
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
-        call = ToolCall(call_id or "", self.name, written)
+        call = ToolCall(call_id or "", self.name, written_arguments(arguments))
         begun = _under_way.get()
         if begun is None or not call_id or begun.call.id != call_id:
             return ToolRun(self.__dict__[_GUARD], (), call)
@@ -238,4 +236,8 @@ def _said(tool: BaseTool, result: Any) -> Message | None:
     if isinstance(result, Failed):
         return said_in(result)
     has_artifact = tool.response_format == "content_and_artifact" and isinstance(result, tuple) and result
-    return said_in(_format_output(result[0] if has_artifact else result, None, "-", tool.name, "success"))
+    try:
+        output = _format_output(result[0] if has_artifact else result, None, "-", tool.name, "success")
+    except Exception:  # noqa: BLE001 - nested too deeply, or somebody's own code to write it out failed
+        return Message("tool", (Unjudgeable("a result that cannot be written out"),))
+    return said_in(output)

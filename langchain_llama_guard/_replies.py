@@ -100,7 +100,7 @@ def _tool_calls(calls: tuple[WireToolCall, ...]) -> tuple[list[ToolCall], list[I
     for call in calls:
         try:
             arguments = json.loads(call.arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             arguments = None
         if isinstance(arguments, dict):
             good.append(tool_call(name=call.name, args=arguments, id=call.id))

@@ -7,6 +7,7 @@ takes for a message. LangGraph itself may be absent, so its `Command` is told by
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,9 @@ from langchain_core.messages.tool import ToolOutputMixin
 from pydantic import BaseModel
 
 from langchain_llama_guard._conversation import conversation_of
+from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.failures import Failed
+from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Message, Text
 
 _MESSAGES = "messages"
@@ -37,7 +40,7 @@ def messages_in(result: Any) -> list[BaseMessage]:
 def said_in(result: Any) -> Message | None:
     """What a model would read of a tool's result or exception; `None` if there is no message in it."""
     if isinstance(result, Failed):
-        return Message("tool", (Text(result.text),))
+        return Message("tool", (result.part,))
     said = conversation_of(messages_in(result))
     calls = (Text(f"{call.name} {call.arguments}") for message in said for call in message.tool_calls)
     parts = (*(part for message in said for part in message.parts), *calls)
@@ -45,26 +48,59 @@ def said_in(result: Any) -> Message | None:
 
 
 def with_messages(value: Any, by: ByMessage) -> Any:
-    """The same result with other messages in the place of those in it."""
-    if isinstance(value, BaseMessage):
-        return by(value)
-    if isinstance(value, list):
-        return [with_messages(item, by) for item in value]
-    if type(value) is tuple:
-        return tuple(with_messages(item, by) for item in value)
-    if isinstance(value, dict):
-        return {key: with_messages(item, by) for key, item in value.items()}
-    if isinstance(value, ToolOutputMixin) and hasattr(value, "update"):  # LangGraph's Command
-        return _with_fields(value, {"update": _with_messages_read(value.update)}, by)
-    return _with_fields(value, _fields_of(value), by)
+    """The same result with other messages in the place of those in it.
+
+    Raises:
+        GuardUnavailable: if it is nested too deeply to find them.
+    """
+    try:
+        return _Replacing(by).within(value)
+    except RecursionError:
+        msg = "a tool's result is nested too deeply for the messages in it to be found, and is not judged"
+    raise GuardUnavailable(msg, reason="not_judgeable", stage=Stage.TOOL_RESULT)
 
 
-def _with_fields(value: Any, fields: dict[str, Any], by: ByMessage) -> Any:
-    """A copy of an object, if there are messages in these fields of it."""
-    changed = {name: with_messages(field, by) for name, field in fields.items() if messages_in(field)}
-    if not changed:
-        return value
-    return value.model_copy(update=changed) if isinstance(value, BaseModel) else dataclasses.replace(value, **changed)
+class _Replacing:
+    """One walk through a result, which looks at nothing twice: a result may hold itself."""
+
+    def __init__(self, by: ByMessage) -> None:
+        self._by = by
+        self._seen: dict[int, tuple[Any, Any]] = {}  # the value, too, so that its id stays its own
+
+    def within(self, value: Any) -> Any:
+        """The value, with other messages in it if there are any."""
+        if isinstance(value, BaseMessage):
+            return self._by(value)
+        if id(value) in self._seen:
+            return self._seen[id(value)][1]
+        self._seen[id(value)] = value, value
+        made = self._made(value)
+        self._seen[id(value)] = value, made
+        return made
+
+    def _made(self, value: Any) -> Any:
+        if isinstance(value, list) or type(value) is tuple:
+            made = [self.within(item) for item in value]
+            return value if all(map(operator.is_, made, value)) else type(value)(made)
+        if isinstance(value, dict):
+            changed = self._changed(value)
+            return {**value, **changed} if changed else value
+        if isinstance(value, ToolOutputMixin) and hasattr(value, "update"):  # LangGraph's Command
+            return self._with_fields(value, {"update": _with_messages_read(value.update)})
+        return self._with_fields(value, _fields_of(value))
+
+    def _with_fields(self, value: Any, fields: dict[str, Any]) -> Any:
+        """A copy of an object, if there are messages in these fields of it."""
+        changed = self._changed(fields)
+        if not changed:
+            return value
+        if isinstance(value, BaseModel):
+            return value.model_copy(update=changed)
+        return dataclasses.replace(value, **changed)
+
+    def _changed(self, fields: dict[Any, Any]) -> dict[Any, Any]:
+        made = {name: self.within(field) for name, field in fields.items()}
+        return {name: field for name, field in made.items() if field is not fields[name]}
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, get_args, get_origin
 
 from langchain_core.documents import Document
@@ -13,7 +14,7 @@ from langchain_core.runnables.utils import add
 from pydantic import BaseModel
 
 from langchain_llama_guard._conversation import conversation_of, message_of, spoken_in, text_added_by, with_lost_text
-from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.errors import ConfigurationError, GuardUnavailable
 from llama_guard_core.messages import Conversation, Message, Part, Text, user
 
 
@@ -154,8 +155,31 @@ def _is_dict_message(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and all(isinstance(part, str) for part in item)  # noqa: PLR2004
 
 
-def text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
-    """All text in a value: what a reader would see of it, at any depth."""
+def text_of(value: Any) -> str:
+    """All text in a value: what a reader would see of it, at any depth.
+
+    Raises:
+        GuardUnavailable: if it is nested too deeply to be read, or its own `str` fails.
+    """
+    with _typed():
+        return _text_of(value)
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    """Let whatever a value's own code raises out as the guard's; the other error may quote the value."""
+    try:
+        yield
+    except GuardUnavailable:
+        raise
+    except Exception:  # noqa: BLE001 - somebody's own code, which may raise anything
+        raise GuardUnavailable(_UNREAD, reason="not_judgeable") from None
+
+
+_UNREAD = "what goes into or comes out of a chain holds a value that cannot be written out, and is not judged"
+
+
+def _text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
     match value:
         case None:
             return ""
@@ -168,36 +192,45 @@ def text_of(value: Any) -> str:  # noqa: C901, PLR0911 - one line a form
         case Document():
             return value.page_content
         case PromptValue():
-            return text_of(value.to_messages())
+            return _text_of(value.to_messages())
         case BaseModel():
-            return text_of(dict(value))
+            return _text_of(dict(value))
         case list() | tuple() | set() | frozenset():
-            return "\n".join(filter(None, map(text_of, value)))
+            return "\n".join(filter(None, map(_text_of, value)))
         case Mapping():
             # The names too, even of nothing: in parsed JSON they are the model's own words.
-            return "\n".join(f"{name}: {text_of(item)}" for name, item in value.items())
+            return "\n".join(f"{name}: {_text_of(item)}" for name, item in value.items())
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return text_of({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+            return _text_of({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
         case object(__dict__=dict(attributes)) if attributes and repr(value) == object.__repr__(value):
-            return text_of(attributes)
+            return _text_of(attributes)
         case _:
             return str(value)
 
 
-def beside_text_in(value: Any) -> Iterator[Part]:
-    """What messages in a value hold beside text, at any depth: images, and what the guard cannot read."""
+def beside_text_in(value: Any) -> tuple[Part, ...]:
+    """What messages in a value hold beside text, at any depth: images, and what the guard cannot read.
+
+    Raises:
+        GuardUnavailable: if it is nested too deeply to be read.
+    """
+    with _typed():
+        return tuple(_beside_text_in(value))
+
+
+def _beside_text_in(value: Any) -> Iterator[Part]:
     match value:
         case BaseMessage():
             yield from (part for part in message_of(value).parts if not isinstance(part, Text))
         case PromptValue():
-            yield from beside_text_in(value.to_messages())
+            yield from _beside_text_in(value.to_messages())
         case BaseModel():
-            yield from beside_text_in(dict(value))
+            yield from _beside_text_in(dict(value))
         case Mapping():
-            yield from beside_text_in(list(value.values()))
+            yield from _beside_text_in(list(value.values()))
         case list() | tuple() | set() | frozenset():
             for item in value:
-                yield from beside_text_in(item)
+                yield from _beside_text_in(item)
 
 
 def refusal_like(text: str, example: Any, key: str | None = None) -> Any:  # noqa: PLR0911 - one line a form

@@ -6,7 +6,6 @@ parts of an assistant's earlier turn that the API carries elsewhere (tool calls)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,8 +22,11 @@ from langchain_core.messages import (
 )
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from llama_guard_core.written import written
+
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_WORD_OF_THE_API = re.compile(r"[a-z][a-z _-]{0,40}")
 _ROLES = {"system", "developer", "user", "assistant"}
 # Parts of an assistant's turn that travel in `tool_calls`, or that the model's hosts have no field for.
 _NOT_SENT_BACK = {
@@ -64,10 +66,9 @@ def _wire_message(message: BaseMessage) -> dict[str, Any]:
 
 
 def _assistant(message: AIMessage) -> dict[str, Any]:
-    calls = [
-        _wire_call(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
-        for call in message.tool_calls
-    ] + [_wire_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
+    calls = [_wire_call(call["id"], call["name"], written(call["args"])) for call in message.tool_calls] + [
+        _wire_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls
+    ]
     content = message.content
     if not isinstance(content, str):
         calls += _calls_in(content, {call["id"] for call in calls})
@@ -86,11 +87,11 @@ def _calls_in(content: Sequence[str | Mapping[str, Any]], known: set[str]) -> It
             case {"type": "tool_use", "id": str(call_id), "name": str(name), "input": arguments} | {
                 "type": "tool_call", "id": str(call_id), "name": str(name), "args": arguments
             } if call_id not in known:  # fmt: skip
-                yield _wire_call(call_id, name, json.dumps(arguments, ensure_ascii=False))
+                yield _wire_call(call_id, name, written(arguments))
 
 
 def _is_not_sent_back(part: str | Mapping[str, Any]) -> bool:
-    return not isinstance(part, str) and part.get("type") in _NOT_SENT_BACK
+    return not isinstance(part, str) and isinstance(kind := part.get("type"), str) and kind in _NOT_SENT_BACK
 
 
 def _refusal_as_text(part: str | dict[str, Any]) -> str | dict[str, Any]:
@@ -137,6 +138,8 @@ def _part(part: str | Mapping[str, Any]) -> dict[str, Any]:  # noqa: C901, PLR09
             return _image(converted["image_url"]) if converted["type"] == "image_url" else converted
         case _:
             kind = part.get("type", "without a type") if isinstance(part, Mapping) else type(part).__name__
+            if not (isinstance(kind, str) and _WORD_OF_THE_API.fullmatch(kind)):  # no error quotes somebody's text
+                kind = "of an unknown type"
             msg = f"Llama 4 Scout takes text, images and files; a content part {kind!r} is none of these"
             raise ValueError(msg)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import ConfigurationError
@@ -14,6 +15,7 @@ from llama_guard_core.provider.embedded import Embedded
 from llama_guard_core.provider.known_hosts import KNOWN_HOSTS, HostLike
 from llama_guard_core.self_test.guard_probes import ProbeTexts
 from llama_guard_core.self_test.report import SelfTest
+from llama_guard_core.written import printable
 
 _OK, _SOMETHING_IS_WRONG, _CANNOT_BE_RUN = 0, 1, 2
 
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = _tested(options)
     except ConfigurationError as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
+        sys.stderr.write(f"{parser.prog}: {printable(str(error))}\n")
         return _CANNOT_BE_RUN
     _write(json.dumps(report.as_dict(), indent=2) if options.json else str(report))
     return _OK if report.ok else _SOMETHING_IS_WRONG
@@ -58,8 +60,16 @@ def _tested(options: argparse.Namespace) -> SelfTest:
         return guard.self_test(texts)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints hold nothing that a terminal acts on, though they quote what was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit with 2."""
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m llama_guard_core",
         description="Guardrails judged by Llama Guard. Keys are read from the hosts' environment variables.",
     )

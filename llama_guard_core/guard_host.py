@@ -149,6 +149,9 @@ class GuardHost:
         said = read_verdict(
             completion.text, taxonomy=self.taxonomy, stage=stage, finish_reason=completion.finish_reason
         )
+        if said.safe and (completion.refusal or completion.alternatives):
+            msg = "the guard said safe and, beside it, something else: that is no verdict"
+            raise UnreadableVerdict(msg, stage=stage)
         verdict = replace(
             said,
             score=unsafe_probability(read_token_logprobs(completion.logprobs)),

@@ -6,12 +6,12 @@ long it was, not what was said.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.errors import ConfigurationError, GuardUnavailable
+from llama_guard_core.written import written
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -87,6 +87,34 @@ def assistant(text: str, tool_calls: tuple[ToolCall, ...] = ()) -> Message:
     return Message("assistant", (Text(text),) if text else (), tool_calls)
 
 
+def written_part(value: Any, plain: Callable[[Any], Any] = str) -> Part:
+    """Content of an unknown kind as its JSON; marked as unjudgeable where not even that can be had.
+
+    Args:
+        value: any value.
+        plain: makes something JSON has a form for of what it has none for.
+    """
+    try:
+        return Text(written(value, plain))
+    except ValueError:
+        return Unjudgeable("content that cannot be written out")
+
+
+def written_arguments(arguments: Any, plain: Callable[[Any], Any] = str) -> str:
+    """The arguments of a call as JSON text; what is text already as it is.
+
+    Raises:
+        GuardUnavailable: if something in them cannot be written out: nobody could judge it, and the tool could read it.
+    """
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        return written(arguments, plain)
+    except ValueError:
+        msg = "a call or an answer holds a value that cannot be written out, and is not judged: pass plain values"
+    raise GuardUnavailable(msg, reason="not_judgeable")
+
+
 ConversationLike = str | Message | Sequence[Message | Mapping[str, Any]]
 """What `LlamaGuard.check` takes: a user's text, our messages, or OpenAI-style dicts."""
 
@@ -123,11 +151,23 @@ def as_conversation(value: ConversationLike) -> Conversation:
 def _as_message(item: Message | Mapping[str, Any]) -> Message:
     if isinstance(item, Message):
         return item
-    role = _ROLES.get(str(item.get("role"))) if isinstance(item, Mapping) else None
+    named = item.get("role") if isinstance(item, Mapping) else None
+    role = _ROLES.get(named) if isinstance(named, str) else None
     if role is None:
         msg = "each message needs a role: one of system, developer, user, assistant, tool"
         raise ConfigurationError(msg)
-    return Message(role, parts_of(item.get("content")), _calls_of(item.get("tool_calls")))
+    called = item.get("function_call")  # the form before `tool_calls`
+    calls = (*_calls_of(item.get("tool_calls")), *([_as_call({"function": called})] if called else ()))
+    return Message(role, (*parts_of(item.get("content")), *_beside(item)), calls)
+
+
+def _beside(item: Mapping[str, Any]) -> Iterator[Part]:
+    """What a message says beside its content."""
+    for name in ("reasoning", "reasoning_content", "refusal"):
+        if said := item.get(name):
+            yield Text(said) if isinstance(said, str) else written_part(said)
+    if item.get("audio"):
+        yield Unjudgeable("audio")
 
 
 def parts_of(content: object) -> tuple[Part, ...]:
@@ -136,7 +176,7 @@ def parts_of(content: object) -> tuple[Part, ...]:
         return ()
     if isinstance(content, str):
         return (Text(content),)
-    if isinstance(content, Sequence):
+    if isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray, memoryview)):
         return tuple(_as_part(part) for part in content)
     return (Unjudgeable(type(content).__name__),)
 
@@ -167,10 +207,8 @@ def _calls_of(calls: object) -> tuple[ToolCall, ...]:
 def _as_call(call: object) -> ToolCall:
     match call:
         case {"function": {"name": str(name), **rest}, **outer}:
-            arguments = rest.get("arguments") or ""
-            written = (
-                arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
-            )
-            return ToolCall(str(outer.get("id") or ""), name, written)
+            call_id = outer.get("id")
+            known_id = str(call_id) if isinstance(call_id, (str, int)) else ""
+            return ToolCall(known_id, name, written_arguments(rest.get("arguments") or ""))
     msg = "each of the tool_calls needs a function with a name and arguments"
     raise ConfigurationError(msg)

@@ -27,7 +27,18 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import BaseModel
 
-from llama_guard_core.messages import Conversation, Image, Message, Part, Role, Text, ToolCall, Unjudgeable
+from llama_guard_core.messages import (
+    Conversation,
+    Image,
+    Message,
+    Part,
+    Role,
+    Text,
+    ToolCall,
+    Unjudgeable,
+    written_arguments,
+    written_part,
+)
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -87,7 +98,7 @@ def call_in(call: Any) -> ToolCall | None:
     given = (function[key] for key in ("arguments", "args", "input", "parameters") if key in function)
     arguments = next(given, None)
     call_id = fields.get("id") or fields.get("tool_call_id") or fields.get("toolUseId") or ""
-    return ToolCall(str(call_id), name, arguments if isinstance(arguments, str) else _json(arguments or {}))
+    return ToolCall(str(call_id), name, written_arguments(arguments or {}, _plain))
 
 
 def call_key(call: ToolCall) -> tuple[str, str, str]:
@@ -101,7 +112,7 @@ def call_key(call: ToolCall) -> tuple[str, str, str]:
 
 def arguments_text(arguments: Mapping[str, Any] | str) -> str:
     """A call's arguments as text: as the model wrote them, or as JSON."""
-    return arguments if isinstance(arguments, str) else _json(arguments)
+    return written_arguments(arguments, _plain)
 
 
 def _parts(block: Any) -> Iterable[Part]:
@@ -125,7 +136,7 @@ def _parts(block: Any) -> Iterable[Part]:
         case ToolCallBlock() | CachePoint():
             pass
         case _:
-            yield Text(_json(block))
+            yield written_part(block, _plain)
 
 
 def _images(block: ImageBlock) -> Iterable[Part]:
@@ -170,7 +181,7 @@ def _calls(message: ChatMessage) -> Iterable[ToolCall]:
     said = {call_key(call) for call in known}
     beside = message.additional_kwargs.get("tool_calls") or ()
     for listed in beside if isinstance(beside, Sequence) and not isinstance(beside, str) else [beside]:
-        call = call_in(listed) or ToolCall("", "", _json(listed))
+        call = call_in(listed) or ToolCall("", "", written_arguments(listed, _plain))
         if call_key(call) not in said:
             yield call
 
@@ -179,17 +190,14 @@ def _beside(extras: Mapping[str, Any]) -> Iterable[Part]:
     """What stands beside the blocks: thoughts, refusals, whatever an integration or an application put there."""
     for key, value in extras.items():
         if key not in _NOTHING_SAID and value and not isinstance(value, (bool, int, float)):
-            yield Text(value if isinstance(value, str) else f"{key}: {_json(value)}")
+            part = Text(value) if isinstance(value, str) else written_part(value, _plain)
+            yield Text(f"{key}: {part.text}") if isinstance(part, Text) and not isinstance(value, str) else part
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
     if isinstance(value, BaseModel):
         return value.model_dump()
     return value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -20,24 +20,20 @@ def as_output(error: Exception) -> failures.Failed:
     return failures.as_output(error, texts_in)
 
 
-def texts_in(value: Any, above: tuple[int, ...] = ()) -> Iterator[str]:
-    """All text in a value, at any depth.
-
-    Args:
-        value: any value; one that holds itself is read once.
-        above: what it stands in, to know that by.
-    """
-    match value:
-        case None | bool() | int() | float():
-            pass
-        case str():
+def texts_in(value: Any) -> Iterator[str]:
+    """All text in a value, at any depth, in order; what stands in several places is read once."""
+    seen: dict[int, Any] = {}
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
             yield value
-        case _ if id(value) in above:
-            pass
-        case _:
+        elif value is None or isinstance(value, (bool, int, float)) or id(value) in seen:
+            continue
+        else:
+            seen[id(value)] = value  # kept, so that its id stays its own
             inside = _inside(value)
-            for item in [str(value)] if inside is None else inside:
-                yield from texts_in(item, (*above, id(value)))
+            waiting += [str(value)] if inside is None else reversed([*inside])
 
 
 def _inside(value: Any) -> Iterable[Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -21,7 +21,7 @@ from llama_index.core.base.llms.types import (
 from llama_guard_core.messages import ToolCall
 from llama_guard_core.provider.chunks import CompletionChunk
 from llama_guard_core.provider.tool_call_slots import ToolCallFragment
-from llama_guard_core.provider.wire import Completion
+from llama_guard_core.provider.wire import Completion, dicts_in
 from llama_guard_core.usage import Usage
 
 
@@ -110,7 +110,7 @@ def arguments_in(written: str) -> dict[str, Any] | None:
     """A call's arguments, if they are a JSON object."""
     try:
         arguments = json.loads(written, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return arguments if isinstance(arguments, dict) else None
 
@@ -156,10 +156,22 @@ def _longer(call: ToolCall | None, fragment: ToolCallFragment) -> ToolCall:
 def _logprobs(told: Mapping[str, Any] | None) -> list[list[LogProb]] | None:
     if not told:
         return None
-    positions = told.get("content") or ()
-    return [[_logprob(token) for token in position.get("top_logprobs") or [position]] for position in positions]
+    positions = dicts_in(told.get("content"))
+    return [[*map(_logprob, dicts_in(position.get("top_logprobs")) or [position])] for position in positions]
 
 
 def _logprob(token: Mapping[str, Any]) -> LogProb:
-    logprob, encoded = token.get("logprob"), token.get("bytes")
-    return LogProb(token=str(token.get("token") or ""), logprob=logprob or 0.0, bytes=encoded or [])
+    encoded = token.get("bytes")
+    are_bytes = isinstance(encoded, list) and all(isinstance(byte, int) for byte in encoded)
+    return LogProb(
+        token=str(token.get("token") or ""),
+        logprob=_number(token.get("logprob")),
+        bytes=cast("list[int]", encoded) if are_bytes else [],
+    )
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, (int, float)) else 0.0
+    except OverflowError:
+        return 0.0

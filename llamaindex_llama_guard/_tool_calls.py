@@ -55,6 +55,6 @@ def _arguments(told: dict[str, Any] | str) -> dict[str, Any]:
         return told
     try:
         arguments = parse_partial_json(told)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return arguments if isinstance(arguments, dict) else {}

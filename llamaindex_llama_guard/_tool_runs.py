@@ -109,7 +109,7 @@ def failed(error: Exception) -> Failed:
 
 
 def _result_message(output: ToolOutput | Failed) -> Message:
-    parts = (Text(output.text),) if isinstance(output, Failed) else parts_of(output.blocks)
+    parts = (output.part,) if isinstance(output, Failed) else parts_of(output.blocks)
     return Message("tool", parts)
 
 

@@ -7,7 +7,6 @@ assistant's earlier thoughts and the points up to which other models' hosts woul
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools.types import BaseTool
 
+from llama_guard_core.written import written
 from llamaindex_llama_guard._conversation import call_in, data_url
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -78,8 +78,8 @@ def _calls(message: ChatMessage) -> list[dict[str, Any]]:
 
 
 def _wire_call(call_id: str | None, name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
-    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return {"id": call_id or "", "type": "function", "function": {"name": name, "arguments": written or "{}"}}
+    text = arguments if isinstance(arguments, str) else written(arguments)
+    return {"id": call_id or "", "type": "function", "function": {"name": name, "arguments": text or "{}"}}
 
 
 def _content(message: ChatMessage) -> str | list[dict[str, Any]]:

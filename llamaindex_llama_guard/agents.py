@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import cache
@@ -25,7 +24,7 @@ from llama_guard_core.guardrail.decisions import Refuse, refusal_error
 from llama_guard_core.guardrail.failures import Failed
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.screening import Flow, RunTool, screen_reply
-from llama_guard_core.messages import Conversation, ToolCall, assistant
+from llama_guard_core.messages import Conversation, ToolCall, assistant, written_arguments
 from llamaindex_llama_guard._agent_llms import ReadsAction, agent_llm, run_was_refused
 from llamaindex_llama_guard._agent_steps import GuardedSteps, GuardedWorkflow, tools_under_guard
 from llamaindex_llama_guard._conversation import arguments_text, conversation_of
@@ -197,7 +196,7 @@ def _judged(make: _Makes | None, guard: LlamaGuard) -> Callable[[list[ChatMessag
 
 def _structured_answer(policy: Policy, conversation: Conversation) -> Flow[Any]:
     answer = yield RunTool()
-    said = answer.text if isinstance(answer, Failed) else json.dumps(answer, ensure_ascii=False, default=str)
+    said = answer.text if isinstance(answer, Failed) else written_arguments(answer)
     decision = yield from screen_reply(policy, conversation, assistant(said))
     if isinstance(decision, Refuse):
         raise refusal_error(decision)

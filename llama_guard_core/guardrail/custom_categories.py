@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from llama_guard_core.guardrail.hazards import HazardAction, is_hazard
+from llama_guard_core.written import printable
+
+_JOINERS = re.compile("[\u200c\u200d]")  # Persian and Indic names are spelt with them
 
 
 class CustomCategory(BaseModel):
@@ -36,5 +41,8 @@ class CustomCategory(BaseModel):
     def _not_metas(cls, name: str) -> str:
         if is_hazard(name):
             msg = f"{name!r} is one of Meta's hazards, or a code: give a category of your own a name of its own"
+            raise ValueError(msg)
+        if _JOINERS.sub("", name) != printable(_JOINERS.sub("", name)):
+            msg = "a name is shown in refusals and on terminals: leave out control characters and what nobody sees"
             raise ValueError(msg)
         return name

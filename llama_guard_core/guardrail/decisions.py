@@ -9,6 +9,7 @@ from typing import Any
 from llama_guard_core.errors import GuardUnavailable, UnsafeContent
 from llama_guard_core.guardrail.hazards import HazardCategory
 from llama_guard_core.guardrail.verdict import Stage, Verdict
+from llama_guard_core.written import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,6 @@ def refusal_error(refusal: Refuse) -> UnsafeContent | GuardUnavailable:
 
 def unsafe_content(verdict: Verdict, refusal: str) -> UnsafeContent:
     """The exception that says that a verdict is unsafe."""
-    named = ", ".join(map(str, verdict.categories)) or "no hazard named"
+    named = printable(", ".join(map(str, verdict.categories))) or "no hazard named"
     msg = f"Llama Guard judged the {verdict.stage.value.replace('_', ' ')} unsafe ({named})"
     return UnsafeContent(msg, stage=verdict.stage, verdict=verdict, refusal=refusal)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from llama_guard_core.errors import LlamaGuardError
-from llama_guard_core.messages import Message, Text
+from llama_guard_core.errors import GuardUnavailable, LlamaGuardError
+from llama_guard_core.messages import Message, Part, Text, Unjudgeable
 
+UNREAD = "an exception that cannot be read"
 P = TypeVar("P")
 ReadsTexts = Callable[[Any], Iterable[str]]
 """Gives all text in a value, at any depth; each framework has values of its own."""
@@ -26,9 +27,26 @@ class Failed:
 
     @property
     def text(self) -> str:
-        """All the exception says: its message, what it carries, and those it came from."""
-        said = (text for error in _linked(self.error) for text in _said(error, self.texts_in))
-        return "\n".join(dict.fromkeys(filter(None, said)))
+        """All the exception says: its message, what it carries, and those it came from.
+
+        Raises:
+            GuardUnavailable: if it cannot be read, because it is nested too deeply or its own `str` fails.
+        """
+        try:
+            said = [text for error in _linked(self.error) for text in _said(error, self.texts_in)]
+        except Exception:  # noqa: BLE001 - somebody's own code, which may raise anything
+            msg = f"{UNREAD} is not judged"
+        else:
+            return "\n".join(dict.fromkeys(filter(None, said)))
+        raise GuardUnavailable(msg, reason="not_judgeable")
+
+    @property
+    def part(self) -> Part:
+        """The same as a part of a message; marked as unjudgeable where it cannot be read."""
+        try:
+            return Text(self.text)
+        except GuardUnavailable:
+            return Unjudgeable(UNREAD)
 
 
 def as_output(error: Exception, texts_in: ReadsTexts) -> Failed:
@@ -49,7 +67,7 @@ def as_output(error: Exception, texts_in: ReadsTexts) -> Failed:
 
 def with_failures(said: Message, pieces: Iterable[object]) -> Message:
     """A streamed reply together with what the exceptions among its pieces say."""
-    failures = tuple(Text(piece.text) for piece in pieces if isinstance(piece, Failed))
+    failures = tuple(piece.part for piece in pieces if isinstance(piece, Failed))
     return Message(said.role, (*said.parts, *failures), said.tool_calls)
 
 

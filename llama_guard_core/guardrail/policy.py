@@ -14,6 +14,7 @@ from llama_guard_core.guardrail.decisions import Allow, Decision, Raise, Refuse,
 from llama_guard_core.guardrail.hazards import HazardAction, HazardCategory, HazardNames, Hazards, Taxonomy, Thresholds
 from llama_guard_core.guardrail.stream_windows import Streaming, StreamingLike
 from llama_guard_core.guardrail.verdict import Stage, Verdict
+from llama_guard_core.written import printable
 
 V = TypeVar("V")
 
@@ -233,4 +234,4 @@ def _told(category: HazardCategory, settings: Sequence[Mapping[str, V]]) -> V | 
 
 def _named(error: ValidationError) -> str:
     lines = (f"{'.'.join(map(str, e['loc'])) or 'policy'}: {e['msg']}" for e in error.errors(include_input=False))
-    return "this policy cannot be used: " + "; ".join(lines)
+    return printable("this policy cannot be used: " + "; ".join(lines))

@@ -176,10 +176,9 @@ def _as_neutral_turn(message: Message) -> Turn:
 
 def _written(message: Message) -> str:
     text = "\n".join(part.text for part in message.parts if isinstance(part, Text) and part.text)
-    if message.role == "tool":
-        return f"Result of a tool:\n{text}"
     calls = [f"Call of the tool {call.name} with {_unescaped(call.arguments) or '{}'}" for call in message.tool_calls]
-    return "\n".join([text, *calls] if text else calls)
+    said = "\n".join([text, *calls] if text else calls)
+    return f"Result of a tool:\n{said}" if message.role == "tool" else said
 
 
 def _unescaped(arguments: str) -> str:

@@ -124,7 +124,7 @@ def screen_tool_call(policy: Policy, conversation: Conversation, call: ToolCall)
         return refused_before(policy, is_unjudged=_read(call.arguments) == UNJUDGED)
     *before, asking = up_to_call(conversation, call)
     decided = yield from screen_parts(policy, tuple(before), asking)
-    return decided.calls[_plain(asking).index(_plain_call(call))]
+    return decided.calls[_plain(asking).index(plain_call(call))]
 
 
 def screen_tool_result(
@@ -189,7 +189,7 @@ def up_to_call(conversation: Conversation, call: ToolCall) -> Conversation:
             one that asked for another.
     """
     if conversation and conversation[-1].role == "assistant":
-        if _plain_call(call) in _plain(conversation[-1]):
+        if plain_call(call) in _plain(conversation[-1]):
             return conversation
         if any(asked.id == call.id for asked in conversation[-1].tool_calls):
             conversation = conversation[:-1]
@@ -216,12 +216,17 @@ def refused_before(policy: Policy, *, is_unjudged: bool = False) -> Refuse:
     return Refuse(Stage.TOOL_CALL, text, verdict)
 
 
-def _plain(asking: Message) -> list[tuple[str, str, Any]]:
-    return [_plain_call(call) for call in asking.tool_calls]
+def _plain(asking: Message) -> list[tuple[str, str, str]]:
+    return [plain_call(call) for call in asking.tool_calls]
 
 
-def _plain_call(call: ToolCall) -> tuple[str, str, Any]:
-    return call.id, call.name, _read(call.arguments)
+def plain_call(call: ToolCall) -> tuple[str, str, str]:
+    """What a call is, however its arguments are written."""
+    try:
+        # As text: two values that are nested deeply cannot be compared.
+        return call.id, call.name, json.dumps(json.loads(call.arguments), sort_keys=True)
+    except (ValueError, RecursionError):
+        return call.id, call.name, call.arguments
 
 
 def _read(arguments: Mapping[str, Any] | str) -> Any:

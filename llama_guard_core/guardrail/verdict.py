@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NoReturn
@@ -125,7 +125,10 @@ def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
 # ASCII only, on purpose: with Unicode rules the long s (U+017F) would match "s".
 _BLANK = " \t\r\n"
 _DECORATION = _BLANK + "*_`\"'"
-_SPECIAL_TOKEN = re.compile(r"<\|[a-z0-9_]{1,40}\|>", re.ASCII)
+# What ends a turn or a text in Llama 3, Llama 4 and ChatML, and no other token: `<|unsafe|>` says something.
+_SPECIAL_TOKEN = re.compile(
+    r"<\|(?:eot|eom|end_of_text|end_of_turn|endoftext|im_end|end|finetune_right_pad)(?:_id)?\|>", re.ASCII
+)
 _MOST_TRAILING_TOKENS = 8
 _UNSAFE = re.compile(r"unsafe(?![a-z0-9])", re.ASCII | re.IGNORECASE)
 _CODE = re.compile(r"(?<![a-z0-9])([so]\d{1,2})(?![a-z0-9])", re.ASCII | re.IGNORECASE)
@@ -193,16 +196,33 @@ def without_excluded(verdict: Verdict, excluded: Sequence[str]) -> Verdict:
 def _from_json(text: str, taxonomy: Taxonomy) -> str:
     """A JSON verdict (Cloudflare's JSON mode, Meta's moderation) in Llama Guard's own words; other text as it was."""
     try:
-        match json.loads(text):
-            case {"safe": True, **rest} if not any(rest.values()):
+        match json.loads(text, object_pairs_hook=_said_once):
+            case {"safe": True, **rest} if rest in _NOTHING_BESIDE:
                 return "safe"
             case {"safe": False, **rest}:
-                codes = rest.get("categories")
-                named = map(str, codes if isinstance(codes, list) else [])
-                return "unsafe\n" + ",".join(taxonomy.code_of_slug(code) or code for code in named)
+                codes = rest.pop("categories", None)
+                named = [*(codes if isinstance(codes, list) else []), *(f"also {it}" for it in rest.values() if it)]
+                return "unsafe\n" + ",".join(_as_code(str(each), taxonomy) for each in named)
     except (ValueError, RecursionError):
         pass
     return text
+
+
+_NOTHING_BESIDE: Sequence[Mapping[str, Any]] = ({}, {"categories": []}, {"categories": None})
+
+
+def _as_code(named: str, taxonomy: Taxonomy) -> str:
+    """A hazard's code where it is named by its slug; a word that is none, where nothing is named."""
+    return taxonomy.code_of_slug(named) or (named if named.strip(_SEPARATORS) else "unnamed")
+
+
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that says nothing twice: of `safe` being false and true, Python's reader would keep the last."""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        msg = "an object has a name twice"
+        raise ValueError(msg)
+    return said
 
 
 def _describe(text: str, finish_reason: str | None) -> str:

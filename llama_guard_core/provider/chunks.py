@@ -19,6 +19,7 @@ from llama_guard_core.provider.wire import (
     error_of,
     first_choice,
     identity_of,
+    label_or_none,
     read_usage,
     reasoning_of,
     text_of,
@@ -169,7 +170,7 @@ class CompletionStream:
         if choice is None:
             return None
         if choice.get("finish_reason") or choice.get("native_finish_reason"):
-            self._learn({key: text_or_none(choice.get(key)) for key in ("finish_reason", "native_finish_reason")})
+            self._learn({key: label_or_none(choice.get(key)) for key in ("finish_reason", "native_finish_reason")})
         if choice.get("logprobs"):
             self._logprobs += dicts_in(as_dict(choice["logprobs"]).get("content"))
         delta = as_dict(choice.get("delta"))

@@ -63,13 +63,23 @@ def _from_moderation(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     Its documentation does not say whether there is a result for each message or one for all: any flag counts.
     """
-    results = dicts_in(payload.get("results"))
-    if not results or not all(isinstance(result.get("flagged"), bool) for result in results):
+    told = payload.get("results")
+    results = dicts_in(told)
+    is_whole = isinstance(told, list) and 0 < len(told) == len(results)
+    if not is_whole or not all(isinstance(result.get("flagged"), bool) for result in results):
         raise failure(reason="malformed", said="a moderation without flags")
-    slugs = [slug for result in results if result["flagged"] for slug in result.get("flagged_categories") or ()]
+    # Those of a result that is not flagged, too: what is safe and names a hazard is no verdict.
+    slugs = [slug for result in results for slug in _slugs_in(result)]
     verdict = {"safe": not any(result["flagged"] for result in results), "categories": slugs}
     message = {"content": json.dumps(verdict)}
     return {**payload, "choices": [{"message": message, "finish_reason": "stop"}]}
+
+
+def _slugs_in(result: Mapping[str, Any]) -> list[Any]:
+    """The hazards that a result names; something that is none where it is flagged and names no hazard."""
+    slugs = result.get("flagged_categories")
+    named = slugs if isinstance(slugs, list) else [slugs] if slugs else []
+    return named or (["unnamed"] if result["flagged"] else [])
 
 
 CHAT: Endpoint[Completion] = Endpoint("chat/completions", read_completion)

@@ -85,10 +85,10 @@ class EventStreamDecoder:
         if rest:
             self._unended.append(rest)
             self._unended_size += len(rest)
-        self._check_size()
+        self._check_size(self._unended_size)
 
-    def _check_size(self) -> None:
-        if self._data_size + self._unended_size > self._max_event_bytes:
+    def _check_size(self, of_line: int) -> None:
+        if self._data_size + of_line > self._max_event_bytes:
             msg = f"The host sent an event longer than {self._max_event_bytes} bytes. Nothing of it was used."
             raise UnexpectedResponse(msg, reason="malformed")
 
@@ -98,6 +98,7 @@ class EventStreamDecoder:
             if self._at_start:
                 self._at_start = False
                 line = line.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901 (only the first line can bear one)
+            self._check_size(len(line))
             if line:
                 self._read_field(line)
             elif self._data:
@@ -111,8 +112,7 @@ class EventStreamDecoder:
         value = value.removeprefix(b" ")
         if name == b"data" and not value.startswith(b":"):
             self._data.append(value)
-            self._data_size += len(value)
-            self._check_size()
+            self._data_size += len(line)  # all of it: lines without a value take room, too
         elif name == b"event":
             self._event = value
 

@@ -35,6 +35,7 @@ _CLASSES: dict[FailureReason, type[ProviderError]] = {
 }
 _RETRYABLE: set[FailureReason] = {"rate_limit", "server", "connection", "timeout", "cut", "empty"}
 
+_LONGEST_CODE = 3  # digits of an HTTP status
 _IDENTIFIER = re.compile(r"[\w.:/ -]{1,80}", re.ASCII)
 
 _WHAT_HAPPENED: dict[FailureReason, str] = {
@@ -92,7 +93,9 @@ def failure(
         retryable: overrules what follows from the reason.
         **facts: further attributes of `ProviderError`.
     """
-    where = ", ".join(filter(None, (f"status {status}" if status else "", _named(facts.get("provider_name")))))
+    where = ", ".join(
+        filter(None, (f"status {status}" if status else "", _named(_identifier(facts.get("provider_name")))))
+    )
     happened = _WHAT_HAPPENED[reason] + (f" ({where})" if where else "")
     message = f"{happened}: {said}. " if said else f"{happened}. "
     return _CLASSES.get(reason, ProviderUnavailable)(
@@ -179,7 +182,7 @@ def error_in(payload: object) -> object | None:
 def _code(fields: Mapping[str, Any]) -> int | None:
     for key in ("code", "http_status", "status_code", "status"):
         code = fields.get(key)
-        if isinstance(code, str) and code.isdecimal() and code.isascii():
+        if isinstance(code, str) and len(code) <= _LONGEST_CODE and code.isdecimal() and code.isascii():
             code = int(code)
         if isinstance(code, int) and 400 <= code <= 599:  # noqa: PLR2004 (HTTP's own bounds)
             return code

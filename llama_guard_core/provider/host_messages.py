@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_guard_core.provider.json_text import parse_json
+from llama_guard_core.written import printable
 
 WITHHELD = "[withheld]"
 _LONGEST_MESSAGE = 300
@@ -48,10 +49,15 @@ def host_message(error: object) -> str:
 
 
 def scrubbed(said: str) -> str:
-    """One line of bounded length, without keys, account ids, data URLs or quoted generations."""
-    said = _QUOTES_TEXT.sub(r"\1", " ".join(said[: 4 * _LONGEST_MESSAGE].split()))
+    """One printable line of bounded length, without keys, account ids, data URLs or quoted generations."""
+    said = _QUOTES_TEXT.sub(r"\1", in_one_line(said[: 4 * _LONGEST_MESSAGE]))
     said = _SECRETS.sub(WITHHELD, said).rstrip(" .:,")
     return said if len(said) <= _LONGEST_MESSAGE else said[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def in_one_line(said: str) -> str:
+    """The text in one line, with nothing in it that a terminal acts on."""
+    return " ".join(printable(said).split())
 
 
 def _sentence(error: object, depth: int) -> str:

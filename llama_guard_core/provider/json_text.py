@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import from_json
@@ -23,6 +24,26 @@ def parse_json(text: bytes | str) -> Any:
         return from_json(text)
     except ValueError:
         return _parse_leniently(text)
+
+
+def says_twice(text: bytes, names: Iterable[str]) -> bool:
+    """Whether an object in a JSON text has one of these names twice: readers differ in which of the two they keep."""
+    watched = frozenset(names)
+    if all(text.count(f'"{name}"'.encode()) < 2 for name in watched):  # noqa: PLR2004 - twice
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal found
+        named = [name for name, _ in pairs if name in watched]
+        found = found or len(set(named)) < len(named)
+        return {}
+
+    try:
+        json.loads(text.decode("utf-8", "replace"), strict=False, object_pairs_hook=look)
+    except (ValueError, RecursionError):
+        return False
+    return found
 
 
 def is_truncated_json(text: bytes | str) -> bool:

@@ -9,19 +9,39 @@ from typing import Any
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ProviderError
-from llama_guard_core.provider.host_messages import WITHHELD
+from llama_guard_core.provider.forgotten_locals import without_locals
+from llama_guard_core.provider.host_messages import WITHHELD, in_one_line
 
 _SHORTEST_PRIVATE_TEXT = 4
 _SHORTEST_ECHO = 12
+_IDENTIFIERS = ("error_type", "provider_name", "generation_id")
 
 
-def withholding(error: ProviderError, request: Mapping[str, Any], api_key: SecretStr | None) -> ProviderError:
-    """The same error, its message without the key and without the texts of the request."""
-    texts = list(_texts_of(request))
-    if api_key is not None:
-        texts.append(api_key.get_secret_value())
-    error.args = (without_private_texts(str(error), texts),)
-    return error
+def withholding(
+    error: ProviderError, request: Mapping[str, Any], secrets: Iterable[SecretStr] | None
+) -> ProviderError:
+    """The same error: keys and the texts of the request are not in its message, its identifiers or its traceback.
+
+    Args:
+        error: the error.
+        request: what was asked.
+        secrets: the keys that were sent.
+    """
+    keys, texts = [secret.get_secret_value() for secret in secrets or ()], list(_texts_of(request))
+    error.args = (_without(str(error), keys, texts),)
+    for name in _IDENTIFIERS:
+        told = getattr(error, name)
+        if told and _without(told, keys, texts) != told:
+            setattr(error, name, None)
+    return without_locals(error)
+
+
+def _without(said: str, keys: Iterable[str], texts: Iterable[str]) -> str:
+    """A key is withheld also inside another word."""
+    for key in keys:
+        if len(key) >= _SHORTEST_PRIVATE_TEXT:
+            said = without_private_texts(said.replace(key, WITHHELD), [key])
+    return without_private_texts(said, texts)
 
 
 def without_private_texts(said: str, private_texts: Iterable[str]) -> str:
@@ -31,7 +51,7 @@ def without_private_texts(said: str, private_texts: Iterable[str]) -> str:
     12 characters is recognised.
     """
     for text in private_texts:
-        private = " ".join(text.split())
+        private = in_one_line(text)
         if len(private) < _SHORTEST_PRIVATE_TEXT:
             continue
         if private in said:

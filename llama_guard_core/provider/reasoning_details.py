@@ -10,9 +10,9 @@ _WRITTEN_IN_PIECES = ("text", "summary", "data")
 
 def merged_reasoning_details(fragments: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     """One block for each pair of index and type, in the order in which they appeared."""
-    blocks: dict[tuple[Any, Any], dict[str, Any]] = {}
+    blocks: dict[tuple[str, str], dict[str, Any]] = {}
     for fragment in fragments:
-        key = (fragment.get("index"), fragment.get("type"))
+        key = (str(fragment.get("index")), str(fragment.get("type")))
         block = blocks.setdefault(key, {})
         for name, value in fragment.items():
             if name in _WRITTEN_IN_PIECES and isinstance(value, str) and isinstance(block.get(name), str):

@@ -13,13 +13,16 @@ from typing import Any
 from llama_guard_core.errors import ProviderError
 from llama_guard_core.messages import ToolCall
 from llama_guard_core.provider.failures import error_in, failure, failure_from_error
-from llama_guard_core.provider.json_text import is_truncated_json, parse_json
+from llama_guard_core.provider.json_text import is_truncated_json, parse_json, says_twice
 from llama_guard_core.provider.tool_arguments import arguments_of, is_json, split_objects
 from llama_guard_core.usage import Usage
+from llama_guard_core.written import printable
 
 _CUT_TOOL_CALL = "the reply reached max_tokens inside a tool call"
 _NO_ROOM = "max_tokens was reached before any text"
 _RAISE_LIMIT = "Raise max_tokens."
+_SAID_ONCE = ("choices", "message", "content", "finish_reason")
+_LARGEST_COUNT = 2**63 - 1  # what is larger counts nothing, and many programs cannot hold it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Completion:
         service_tier: the tier the call was served in.
         logprobs: `{"content": [...]}` as the host sent it, even unasked.
         annotations: citations and parsed files, as the host sent them.
+        alternatives: how many further choices came with this one.
     """
 
     text: str = field(default="", repr=False)
@@ -61,6 +65,7 @@ class Completion:
     service_tier: str | None = None
     logprobs: Mapping[str, Any] | None = field(default=None, repr=False)
     annotations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    alternatives: int = 0
 
 
 def read_completion(
@@ -96,14 +101,15 @@ def read_completion(
     completion = Completion(
         text=text,
         tool_calls=_tool_calls(message.get("tool_calls")),
-        finish_reason=text_or_none(choice.get("finish_reason")),
-        native_finish_reason=text_or_none(choice.get("native_finish_reason")),
+        finish_reason=label_or_none(choice.get("finish_reason")),
+        native_finish_reason=label_or_none(choice.get("native_finish_reason")),
         refusal=text_or_none(message.get("refusal")),
         reasoning=reasoning_of(message),
         reasoning_details=dicts_in(message.get("reasoning_details")),
         usage=read_usage(payload.get("usage")),
         logprobs=choice["logprobs"] if isinstance(choice.get("logprobs"), dict) else None,
         annotations=dicts_in(message.get("annotations")),
+        alternatives=max(0, len(payload["choices"]) - 1) if isinstance(payload["choices"], list) else 0,
         **identity_of(payload),
     )
     return checked(completion)
@@ -152,6 +158,8 @@ def _payload(body: bytes) -> dict[str, Any]:
     except ValueError:
         payload = None
     if isinstance(payload, dict):
+        if says_twice(stripped, _SAID_ONCE):
+            raise failure(reason="malformed", said="it says the same field twice")
         return payload
     if stripped[:1] == b"{" and is_truncated_json(stripped):
         raise failure(reason="cut", said="its JSON has no end")
@@ -175,12 +183,12 @@ def identity_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Who answered: the fields of `Completion` at the top of a body or chunk, None where they are missing."""
     created = payload.get("created")
     return {
-        "id": text_or_none(payload.get("id")),
-        "model": text_or_none(payload.get("model")),
-        "provider": text_or_none(payload.get("provider")),
+        "id": label_or_none(payload.get("id")),
+        "model": label_or_none(payload.get("model")),
+        "provider": label_or_none(payload.get("provider")),
         "created": _count(created) if isinstance(created, (int, float)) else None,
-        "system_fingerprint": text_or_none(payload.get("system_fingerprint")),
-        "service_tier": text_or_none(payload.get("service_tier")),
+        "system_fingerprint": label_or_none(payload.get("system_fingerprint")),
+        "service_tier": label_or_none(payload.get("service_tier")),
     }
 
 
@@ -229,6 +237,11 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def label_or_none(value: object) -> str | None:
+    """A host's name for something, which ends up in logs and on terminals: without what acts on one."""
+    return printable(value) if isinstance(value, str) and value else None
+
+
 def reasoning_of(message: Mapping[str, Any]) -> str | None:
     """What the model thought, under either of the two names in use."""
     return text_or_none(message.get("reasoning")) or text_or_none(message.get("reasoning_content"))
@@ -256,9 +269,9 @@ def _tool_calls(calls: object) -> tuple[ToolCall, ...]:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return max(0, int(value))
+    return int(value) if 0 <= value <= _LARGEST_COUNT else 0 if value < 0 else None
 
 
 def _price(value: object) -> float | None:

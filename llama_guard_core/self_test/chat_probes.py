@@ -251,7 +251,7 @@ def _asking(request: Request, content: Any) -> Whole:
 def _read_as_schema(text: str, seen: str, what: str) -> _Found:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _Found("wrong", f"{what}: no JSON")
     if not isinstance(said, dict) or said.keys() != {"city", "degrees"}:
         return _Found("wrong", f"{what}: JSON of another shape than the schema's")

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
+from llama_guard_core.written import printable
+
 Status = Literal["ok", "wrong", "unknown", "not offered"]
 
 _WIDTH = 100  # columns
@@ -121,8 +123,7 @@ def _make_printable(report: Finding | SelfTest) -> None:
     for each in fields(report):
         value = getattr(report, each.name)
         if isinstance(value, str):
-            printable = "".join(letter if letter.isprintable() else " " for letter in value)
-            object.__setattr__(report, each.name, printable)
+            object.__setattr__(report, each.name, printable(value))
 
 
 def in_one_report(reports: Sequence[SelfTest]) -> SelfTest:

@@ -84,9 +84,14 @@ async def arun_all(flows: Iterable[Flow[T]], check: AsksAsync, *, at_once: int) 
         async with slots:
             return await arun(flow, check)
 
-    tasks = [in_background(in_turn(flow)) for flow in flows]
+    if not (tasks := [in_background(in_turn(flow)) for flow in flows]):
+        return []
     try:
-        return await asyncio.gather(*tasks)
+        # Not `gather`, which would cancel them, too: what a task does when it is cancelled, a second time interrupts.
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in filter(done.__contains__, tasks):
+            task.result()
+        return [task.result() for task in tasks]
     finally:
         await cancelled(tasks)
 

@@ -94,7 +94,7 @@ class StreamedReply:
         self._headers = headers
         self._seconds = seconds
         self._clock = clock
-        self._last_chunk_at = clock()
+        self._last_chunk_at = self._received_at = clock()
         self._decoder = EventStreamDecoder()
         self._stream = CompletionStream(now=time.time())
         self._whole = None if status in _SUCCESS else self._whole_reply()
@@ -114,11 +114,16 @@ class StreamedReply:
         if self._undecided:
             self._decide(piece)
         if self._whole is not None:
+            self._received_at = self._clock()
             self._whole.receive(piece)
             return []
         chunks = self._chunks(self._decoder.feed(piece))
         self._check_time(chunks)
         return chunks
+
+    def go_on(self) -> None:
+        """Say that the chunks were taken and more is read: what their reader needed is not the host's time."""
+        self._last_chunk_at += self._clock() - self._received_at
 
     def end(self) -> list[CompletionChunk]:
         """The last chunks, once the body has ended or the host is done.
@@ -144,7 +149,7 @@ class StreamedReply:
         return WholeReply(self._status, self._headers, deadline, self._clock)
 
     def _check_time(self, chunks: list[CompletionChunk]) -> None:
-        now = self._clock()
+        now = self._received_at = self._clock()
         if chunks or self._seconds is None:
             self._last_chunk_at = now
         elif now - self._last_chunk_at > self._seconds and not self.done:

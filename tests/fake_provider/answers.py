@@ -17,11 +17,15 @@ PADDING = b"\n         \n"
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 """What the real host writes into an event stream while the model still works."""
 
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a chunked body."""
+
 ENDLESS_PAUSE = 0.001
 """Seconds between two pieces of a response that never ends: enough to leave the processor to the client."""
 
 Reach = Literal["nothing", "half_head", "body"]
-Then = Literal["complete", "close", "stall", "endless"]
+Then = Literal["complete", "close", "reset", "stall", "endless"]
+Framing = Literal["chunked", "length", "until close"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,11 @@ class Answer:
         headers: the headers, without those that frame the body.
         pieces: the body, in the pieces it is written in.
         reach: how far the answer comes: not even the headers, half of them, or the body's pieces.
-        then: what follows the last piece: the proper end, a closed connection, silence, or filler for ever.
+        then: what follows the last piece: the proper end, a closed or a reset connection, silence, or filler for ever.
         filler: what an endless answer goes on with.
-        pause: seconds to wait before each piece.
+        pause: seconds to wait before each piece, the filler's too.
+        wire: the very bytes of the response, head included, in the pieces they are written in. They take the place of
+            `status`, `headers` and `pieces`, and take a socket.
     """
 
     status: int = 200
@@ -45,6 +51,7 @@ class Answer:
     then: Then = "complete"
     filler: bytes = PADDING
     pause: float = 0.0
+    wire: tuple[bytes, ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -68,6 +75,26 @@ def html_answer(status: int, text: str) -> Answer:
     return Answer(status, {"content-type": "text/html; charset=UTF-8"}, (page.encode(),))
 
 
+def head_of(answer: Answer, framing: Framing = "chunked") -> bytes:
+    """Write the status line and the headers of an answer."""
+    frames = {"chunked": {"transfer-encoding": "chunked"}, "length": {"content-length": str(len(answer.body))}}
+    headers = {**answer.headers, **frames.get(framing, {"connection": "close"})}
+    lines = [f"HTTP/1.1 {answer.status} ", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def chunk_of(piece: bytes) -> bytes:
+    """Frame a piece of a chunked body."""
+    return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+
+
+def on_the_wire(answer: Answer, framing: Framing = "chunked") -> bytes:
+    """Write a whole answer as it goes over the wire."""
+    if framing == "chunked":
+        return head_of(answer) + b"".join(map(chunk_of, filter(None, answer.pieces))) + LAST_CHUNK
+    return head_of(answer, framing) + answer.body
+
+
 def cut_into(pieces: Sequence[bytes], size: int) -> tuple[bytes, ...]:
     """Cut a body into pieces of `size` bytes, wherever its own pieces ended."""
     body = b"".join(pieces)
@@ -79,6 +106,9 @@ def mock_response(answer: Answer, request: httpx.Request, on_close: Callable[[],
 
     A silence is not waited for: it is the read timeout at once.
     """
+    if answer.wire:
+        msg = "these bytes take a socket: serve the provider"
+        raise TypeError(msg)
     if answer.reach != "body":
         on_close()
         raise _break_of(answer.then, request)
@@ -88,6 +118,8 @@ def mock_response(answer: Answer, request: httpx.Request, on_close: Callable[[],
 def _break_of(then: Then, request: httpx.Request) -> httpx.TransportError:
     if then == "stall":
         return httpx.ReadTimeout("The read operation timed out", request=request)
+    if then == "reset":
+        return httpx.ReadError("Connection reset by peer", request=request)
     return httpx.RemoteProtocolError("Server disconnected", request=request)
 
 
@@ -114,7 +146,7 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         for piece in self._answer.pieces:
             yield self._answer.pause, piece
         while self._answer.then == "endless":
-            yield ENDLESS_PAUSE, self._answer.filler
+            yield self._answer.pause or ENDLESS_PAUSE, self._answer.filler
         if self._answer.then != "complete":
             raise _break_of(self._answer.then, self._request)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from .answers import COMMENT, PADDING, Answer, Then, cut_into, html_answer, json_answer
+from .answers import COMMENT, PADDING, Answer, Framing, Then, cut_into, html_answer, json_answer, on_the_wire
 from .error_bodies import RetryAfterForm, error_body, metadata_of, retry_header
 from .rendering import DONE, Rendering
 from .replies import Reply, Usage
@@ -159,6 +159,26 @@ class Fault:
     def cut(cls, where: Where, *, body_bytes: int | None = None) -> Fault:
         """Close the connection; in the body after `body_bytes`, by default halfway, after it without its end mark."""
         return cls._broken_off(f"cut {where}", where, "close", body_bytes)
+
+    @classmethod
+    def reset(cls, where: Where, *, body_bytes: int | None = None) -> Fault:
+        """Break the connection without a proper end; positions as in `cut`."""
+        return cls._broken_off(f"reset {where}", where, "reset", body_bytes)
+
+    @classmethod
+    def cut_at(cls, offset: int, framing: Framing = "chunked", *, then: Then = "close") -> Fault:
+        """Send so many bytes of head and body, at most all but the last one, then close. Takes a socket."""
+
+        def spoil(rendering: Rendering, reply: Reply) -> Answer:
+            whole = on_the_wire(rendering.answer(reply), framing)
+            return Answer(wire=(whole[: min(offset, len(whole) - 1)],), then=then)
+
+        return cls(f"{then} at byte {offset}, {framing}", spoil)
+
+    @classmethod
+    def wire(cls, name: str, *pieces: bytes, then: Then = "close", filler: bytes = b"", pause: float = 0.0) -> Fault:
+        """Send these very bytes in place of a response. Takes a socket."""
+        return cls(name, lambda *_: Answer(wire=pieces, then=then, filler=filler, pause=pause))
 
     @classmethod
     def stall(cls, where: Where, *, body_bytes: int | None = None) -> Fault:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 import httpx
 
-from .answers import ENDLESS_PAUSE, Answer
+from .answers import ENDLESS_PAUSE, LAST_CHUNK, Answer, chunk_of, head_of
 
 _REQUEST_END = (b"\r\n", b"\n", b"")
 
@@ -48,6 +49,12 @@ class LoopbackServer:
                 _hang_up(connection)
         for thread in threads:
             thread.join()
+
+    def hang_up(self) -> None:
+        """Break every connection, and go on accepting new ones."""
+        with self._changed:
+            for connection in self._connections:
+                _hang_up(connection)
 
     @property
     def connections_open(self) -> int:
@@ -91,24 +98,29 @@ class LoopbackServer:
 
     def _deliver(self, answer: Answer, connection: socket.socket) -> bool:
         """Write an answer; tells whether the connection can be used again."""
-        head = _head(answer)
-        if answer.reach != "body":
+        head = head_of(answer)
+        if answer.wire:
+            self._write(answer, answer.wire, answer.filler, connection)
+        elif answer.reach != "body":
             connection.sendall(head[: len(head) // 2] if answer.reach == "half_head" else b"")
         else:
             connection.sendall(head)
-            self._write_body(answer, connection)
+            pieces = map(chunk_of, filter(None, answer.pieces))
+            self._write(answer, pieces, chunk_of(answer.filler), connection)
+            connection.sendall(LAST_CHUNK if answer.then == "complete" else b"")
         if answer.then == "stall":
             connection.recv(1)
+        if answer.then == "reset":
+            # With nothing to linger for, closing a socket sends a reset and no proper end.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return answer.then == "complete"
 
-    def _write_body(self, answer: Answer, connection: socket.socket) -> None:
-        for piece in filter(None, answer.pieces):
+    def _write(self, answer: Answer, pieces: Iterable[bytes], filler: bytes, connection: socket.socket) -> None:
+        for piece in pieces:
             self._stopping.wait(answer.pause)
-            connection.sendall(_chunk(piece))
-        while answer.then == "endless" and not self._stopping.wait(ENDLESS_PAUSE):
-            connection.sendall(_chunk(answer.filler))
-        if answer.then == "complete":
-            connection.sendall(b"0\r\n\r\n")
+            connection.sendall(piece)
+        while answer.then == "endless" and not self._stopping.wait(answer.pause or ENDLESS_PAUSE):
+            connection.sendall(filler)
 
 
 def _hang_up(connection: socket.socket) -> None:
@@ -136,13 +148,3 @@ def _header_lines(lines: Iterable[bytes]) -> list[tuple[str, str]]:
         name, _, value = line.decode("latin-1").partition(":")
         found.append((name, value.strip()))
     return found
-
-
-def _head(answer: Answer) -> bytes:
-    headers = {**answer.headers, "transfer-encoding": "chunked"}
-    lines = [f"HTTP/1.1 {answer.status} ", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
-
-
-def _chunk(piece: bytes) -> bytes:
-    return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -232,3 +233,22 @@ def test_behind_a_proxy_a_trickle_ends_in_time_too(monkeypatch: pytest.MonkeyPat
             client.complete(REQUEST)
     assert "timeout" == caught.value.reason
     assert time.monotonic() - begun < LONG
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_the_time_that_the_reader_of_a_stream_takes_is_not_the_hosts(colour: str) -> None:
+    provider = FakeProvider(chat=["one two three four"], piece_size=40)
+    with provider.serve() as base_url:
+        connection = Connection(host=host_for(base_url), api_key=SecretStr("k"), timeout=Timeouts(1.0, 1.0, 0.2))
+        said = []
+        if colour == "sync":
+            with ChatClient(connection) as client:
+                for chunk in client.stream(REQUEST):
+                    said.append(chunk.text)
+                    time.sleep(0.25)
+        else:
+            async with AsyncChatClient(connection) as client:
+                async for chunk in client.stream(REQUEST):
+                    said.append(chunk.text)
+                    await asyncio.sleep(0.25)
+    assert "one two three four" == "".join(said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -20,20 +20,31 @@ from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, T
 from llama_guard_core.provider.host_field import HostField
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import chosen_hosts
+from llama_guard_core.provider.local_secret import LocalSecret
+from llama_guard_core.provider.private_headers import PrivateHeaders
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting, with_variant
+from llama_guard_core.provider.secret_settings import HeadersField, SecretSettings
 
 _opening = Lock()  # first calls from two threads make one set of clients, or each would have its own limit
 
 
-class _KeyFromEnvironment(SecretStr):
-    """A host's key: a model made from the settings of another must not take it to another host."""
+class _KeyFromEnvironment(LocalSecret):
+    """A host's key: a model made from the settings of another must not take it to another host, nor a pickle along."""
 
     def __init__(self, value: str, variable: str) -> None:
         super().__init__(value)
         self.variable = variable
 
+    @classmethod
+    def read(cls, variable: str | None) -> Self | None:
+        """What stands in that variable, if anything does."""
+        return cls(os.environ[variable], variable) if variable and os.environ.get(variable) else None
 
-class ScoutSettings(JudgedCacheModel):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return type(self).read, (self.variable,)
+
+
+class ScoutSettings(SecretSettings, JudgedCacheModel):
     """What can be set about Scout. `ChatLlamaScout` adds what LangChain asks of a chat model."""
 
     # A misspelt `guard` must not make an unguarded model, and an error must not quote the key beside it.
@@ -46,7 +57,8 @@ class ScoutSettings(JudgedCacheModel):
     variant: ModelVariant | None = None
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = None
-    """The host's key. Left out, it is read from the environment variable of that host, such as `OPENROUTER_API_KEY`."""
+    """The host's key. Left out, it is read from the environment variable of that host, such as `OPENROUTER_API_KEY`, as
+    by a copy that was made by pickle: pickles hold no key."""
     host: HostField = None
     """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
     these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
@@ -80,8 +92,9 @@ class ScoutSettings(JudgedCacheModel):
     """What to name your application to OpenRouter."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request."""
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Sent with every request, in place of ours where they have the same name."""
+    default_headers: HeadersField = Field(default=None, exclude=True, repr=False)
+    """Sent with every request, in place of ours where they have the same name. A pickle leaves those behind whose names
+    say that they may hold a key, and the copy's calls say so."""
     http_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.Client` of yours for sync calls. You close it."""
     http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
@@ -95,10 +108,9 @@ class ScoutSettings(JudgedCacheModel):
         with_variant(self.model_name, self.variant)
         hosts = self._hosts
         if self.api_key is None or isinstance(self.api_key, _KeyFromEnvironment):
-            variable = hosts[0].api_key_env if len(hosts) == 1 else None
-            found = os.environ.get(variable) if variable else None
+            found = _KeyFromEnvironment.read(hosts[0].api_key_env if len(hosts) == 1 else None)
             # Written past the setter: an assignment would count as a field the user has set.
-            object.__setattr__(self, "api_key", _KeyFromEnvironment(found, variable) if found and variable else None)
+            object.__setattr__(self, "api_key", found)
         else:
             require_one_key_each(hosts)
         self._add_version("llama-guardrails", llama_guard_core.__version__)
@@ -200,7 +212,7 @@ class ScoutSettings(JudgedCacheModel):
         return [self._connection(host, users_client) for host in hosts]
 
     def _connection(self, host: Host, users_client: Any) -> Connection:
-        headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
+        headers = PrivateHeaders.of(self.default_headers).over(self.attribution.headers() if self.attribution else {})
         is_set = "request_timeout" in self.model_fields_set
         is_foreign = isinstance(self.api_key, _KeyFromEnvironment) and self.api_key.variable != host.api_key_env
         return Connection(

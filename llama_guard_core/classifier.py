@@ -32,6 +32,8 @@ from llama_guard_core.provider.connection import Connection, Timeouts, checked_d
 from llama_guard_core.provider.failover import HostOrder
 from llama_guard_core.provider.hosts import require_one_key_each
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
+from llama_guard_core.provider.local_secret import local_secret
+from llama_guard_core.provider.private_headers import PrivateHeaders
 from llama_guard_core.provider.routing import ModelVariant, ProviderRouting
 from llama_guard_core.self_test.guard_probes import AS_TESTED, OneHost, ProbeTexts, guard_self_test
 from llama_guard_core.self_test.report import SelfTest, in_one_report
@@ -53,7 +55,7 @@ class LlamaGuard:
     Args:
         model: the guard model's id, at each of the hosts. Left out, each host's own for the best Llama Guard it has.
         api_key: the host's key. Left out, it is read from the host's environment variable, such as
-            `OPENROUTER_API_KEY`.
+            `OPENROUTER_API_KEY`, as by a copy that was made by pickle: pickles hold no key.
         host: where the guard is: OpenRouter if left out; the name of a known host (`"together"`, `"vllm"`, `"ollama"`,
             ...; docs/hosts.md has them all), an address, a `Host`, or an `Embedded` for a model file of yours. A list
             of these is a failover list: the next is asked where one is down, at a limit, or has withdrawn the model.
@@ -122,6 +124,7 @@ class LlamaGuard:
         cache: VerdictCache | VerdictStore | bool = True,
         on_verdict: Callable[[Verdict], None] | None = None,
     ) -> None:
+        api_key, default_headers = local_secret(api_key), PrivateHeaders.of(default_headers)
         hosts = chosen_hosts(host, base_url)
         if api_key is not None:
             require_one_key_each(hosts)
@@ -151,11 +154,7 @@ class LlamaGuard:
         self._order = HostOrder(hosts)
         connections = [
             Connection(
-                host=each,
-                api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
-                timeout=timeout,
-                max_retries=max_retries,
-                default_headers=default_headers or {},
+                host=each, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
             )
             for each in hosts
         ]
@@ -241,7 +240,8 @@ class LlamaGuard:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self._hosts))}, policy={self.policy!r})"
+        known = vars(self)  # not yet all of it, where a debugger shows a constructor that fails
+        return f"{type(self).__name__}({', '.join(map(repr, known.get('_hosts', ())))}, policy={known.get('policy')!r})"
 
     def _check(self, policy: Policy) -> None:
         for host in self._hosts:

@@ -42,7 +42,7 @@ class GuardClients:
         ]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, perhaps in another process, opens connections of its own. It holds the keys."""
+        """A copy opens connections of its own; one made by pickle has no keys but what its environment has."""
         return type(self), (self._connections, self._http_client, self._http_async_client)
 
     def verdict(self, asking: Asking, cache: VerdictCache | None) -> Verdict:

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.provider.deadlines import moving_on_at
+from llama_guard_core.provider.local_secret import local_secret
 from llama_guard_core.verdict_entries import read_entry, store_key, written_entry
 from llama_guard_core.verdict_stores.verdict_store import VerdictStore
 
@@ -51,7 +52,8 @@ class VerdictCache:
         max_entries: verdicts kept in this process; the one that was used least recently goes first.
         max_age: seconds after which a verdict is asked for again, here and in the store; `None` for never.
         store: where they are kept besides. You close it.
-        secret: what entries of the store are signed with; the same for all who share it.
+        secret: what entries of the store are signed with; the same for all who share it. A copy made by pickle holds no
+            secret, and so does without the store: make the cache where it is used.
         patience: seconds that async code waits for the store. Sync code waits as long as the store does.
     """
 
@@ -68,7 +70,7 @@ class VerdictCache:
         self.max_age = max_age
         self.store = store
         self.patience = patience
-        self._secret = SecretStr(secret) if isinstance(secret, str) else secret
+        self._secret = local_secret(secret)
         self._entries: OrderedDict[str, tuple[float, Verdict]] = OrderedDict()
         self._lock = Lock()
         self._store_rests_until = float("-inf")
@@ -149,11 +151,14 @@ class VerdictCache:
         return f"{type(self).__name__}(max_entries={self.max_entries}, max_age={self.max_age}{behind})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy in another process begins with an empty memory and the same store. It holds the secret."""
+        """A copy begins with an empty memory and the same store."""
         return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _entries=OrderedDict(), _lock=Lock(), _store_rests_until=float("-inf"))
+        if self._secret is not None and self._secret.is_left_behind and self.store is not None:
+            _log.warning("a copy of a VerdictCache made by pickle holds no secret: it does without the store")
+            self.store = None
 
     def _remember(self, key: str, verdict: Verdict, age: float = 0.0) -> None:
         with self._lock:

@@ -16,7 +16,9 @@ from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, T
 from llama_guard_core.provider.host_field import HostField
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import chosen_hosts
+from llama_guard_core.provider.private_headers import PrivateHeaders
 from llama_guard_core.provider.routing import Attribution, ModelVariant, ProviderRouting
+from llama_guard_core.provider.secret_settings import HeadersField, SecretSettings
 from llamaindex_llama_guard._guard_field import GuardField, require_picklable
 from llamaindex_llama_guard._wire_messages import wire_messages
 
@@ -25,7 +27,7 @@ S = TypeVar("S", bound="ScoutSettings")
 _opening = Lock()  # first calls from two threads make one set of clients, or each would have its own limit
 
 
-class ScoutSettings(FunctionCallingLLM):
+class ScoutSettings(SecretSettings, FunctionCallingLLM):
     """What can be set about Scout. `LlamaScout` adds what LlamaIndex asks of an LLM."""
 
     # An error must not quote the key beside what is wrong.
@@ -39,7 +41,7 @@ class ScoutSettings(FunctionCallingLLM):
     """OpenRouter's suffix: `nitro` for throughput, `floor` for price, `exacto` for tool calls."""
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """The host's key. Left out, the first call reads the environment variable of that host, such as
-    `OPENROUTER_API_KEY`."""
+    `OPENROUTER_API_KEY`, as that of a copy made by pickle does: pickles hold no key."""
     host: HostField = None
     """Where the model is: a known name (`"together"`, `"vllm"`, ...), an address, a `Host`, an `Embedded`; or a list of
     these, the next of which is asked where one is down, at a limit or has withdrawn the model. OpenRouter if left
@@ -66,8 +68,9 @@ class ScoutSettings(FunctionCallingLLM):
     """What to name your application to OpenRouter."""
     additional_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further fields of each request, such as `top_p`, `seed`, `stop`; `None` leaves out one that we would send."""
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Sent with every request, in place of ours where they have the same name."""
+    default_headers: HeadersField = Field(default=None, exclude=True, repr=False)
+    """Sent with every request, in place of ours where they have the same name. A pickle leaves those behind whose names
+    say that they may hold a key, and the copy's calls say so."""
     http_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
     """An `httpx.Client` of yours for sync calls. You close it."""
     http_async_client: SkipValidation[Any] = Field(default=None, exclude=True, repr=False)
@@ -115,7 +118,7 @@ class ScoutSettings(FunctionCallingLLM):
         return _without_clients(super().__deepcopy__({**(memo or {}), **{id(kept): kept for kept in shared}}))
 
     def __getstate__(self) -> dict[str, Any]:
-        """All settings, the key among them; connections and clients of yours stay behind.
+        """All settings but the key and headers that may be one; connections and clients of yours stay behind.
 
         Raises:
             ConfigurationError: if the guard cannot be pickled.
@@ -163,7 +166,7 @@ class ScoutSettings(FunctionCallingLLM):
         return [self._connection(host, users_client) for host in hosts]
 
     def _connection(self, host: Host, users_client: Any) -> Connection:
-        headers = {**(self.attribution.headers() if self.attribution else {}), **(self.default_headers or {})}
+        headers = PrivateHeaders.of(self.default_headers).over(self.attribution.headers() if self.attribution else {})
         # A client of the user's has timeouts of its own, which our default must not undo.
         is_left_to_client = users_client is not None and "timeout" not in self.model_fields_set
         return Connection(

@@ -29,7 +29,7 @@ class LlamaGuardTransform(TransformComponent):
 
     Attributes:
         guard: what judges, with the policy for the stage `document`. For a pipeline with several processes it must
-            be one that can be pickled: without HTTP clients of your own. Its key is pickled with it.
+            be one that can be pickled: without HTTP clients of your own, and with the key in the environment.
         on_no_verdict: `raise`, or `drop` what could not be judged, for good where the pipeline has a cache.
         at_once: how many nodes an async call asks about at the same time.
 

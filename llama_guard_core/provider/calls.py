@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from llama_guard_core.errors import ConfigurationError, ProviderError
+from llama_guard_core.provider.circuit_breaker import check_closed, count_attempt
 from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, timeouts_from
 from llama_guard_core.provider.deadlines import Until
 from llama_guard_core.provider.endpoints import Endpoint
@@ -50,7 +51,7 @@ class Calls:
         return f"{type(self).__name__}({self._connection.host.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, in another process perhaps: it opens connections of its own."""
+        """A copy opens connections of its own; one made by pickle has no key but what its environment has."""
         if self._is_users_client:
             msg = "a client that was given an http client cannot be copied: that one belongs to where it was opened"
             raise TypeError(msg)
@@ -102,7 +103,6 @@ class Calls:
         self,
         attempt: int,
         failed: ProviderError | None,
-        request: Mapping[str, Any],
         *,
         until: float | None = None,
         begun: bool = False,
@@ -112,7 +112,6 @@ class Calls:
         Args:
             attempt: the first is 1.
             failed: what the one before it failed with.
-            request: what is asked.
             until: when all of it has to be done, by the clock.
             begun: whether something of the reply was handed out already.
 
@@ -124,16 +123,27 @@ class Calls:
         jitter = random.random()  # noqa: S311 (no secret)
         wait = None if begun else self._retry_policy.wait_before_retry(attempt - 1, failed, jitter)
         if wait is None or (until is not None and time.monotonic() + wait >= until):
-            raise withholding(failed, request, self._connection.api_key_known)
+            raise failed
         return wait
+
+    def _told(self, error: ProviderError, request: Mapping[str, Any]) -> ProviderError:
+        """What an attempt failed with, fit to be seen: it stands among our variables until it is raised."""
+        told = withholding(error, request, self._connection.secrets)
+        count_attempt(self._connection.host.circuit_breaker, told)
+        return told
+
+    def _succeeded(self) -> None:
+        count_attempt(self._connection.host.circuit_breaker, None)
 
     def _turn(self, until: float | None) -> float:
         """Seconds until it is our turn, by the host's `pace`.
 
         Raises:
+            ProviderUnavailable: if the host's circuit breaker is open.
             RateLimited: if that is longer than a host that asks for patience would be waited for.
         """
         host, patience = self._connection.host, self._retry_policy.longest_retry_after
+        check_closed(host.circuit_breaker, host.name)
         if host.pace is None:
             return 0.0
         within = patience if until is None else min(patience, until - time.monotonic())

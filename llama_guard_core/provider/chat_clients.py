@@ -16,7 +16,7 @@ from llama_guard_core.provider.client import AsyncChatClient, ChatClient
 from llama_guard_core.provider.connection import Connection
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failover import HostOrder, patience_among_several
-from llama_guard_core.provider.hosts import Host, api_key_for
+from llama_guard_core.provider.hosts import Host
 from llama_guard_core.provider.routing import ModelVariant, with_variant
 from llama_guard_core.provider.wire import Completion
 
@@ -94,7 +94,7 @@ class _Hosts(Generic[C]):
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy, in another process perhaps: it opens connections of its own and reads that process's environment."""
+        """A copy opens connections of its own; one made by pickle takes its keys from the environment it comes into."""
         if self._http_client is not None:
             msg = "clients that were given an http client cannot be copied: that one belongs to where it was opened"
             raise TypeError(msg)
@@ -271,10 +271,9 @@ class AsyncChatClients(_Hosts[AsyncChatClient]):
 
 def _with_key(connection: Connection) -> Connection:
     """The connection with its key read, so that a missing one is told now, and no error will quote it."""
-    host = connection.host
-    if host.server is not None or "authorization" in map(str.lower, connection.default_headers):
+    if connection.host.server is not None or (key := connection.key()) is None:
         return connection
-    return replace(connection, api_key=api_key_for(host, connection.api_key))
+    return replace(connection, api_key=key)
 
 
 def _made_again(kind: type[ChatClients], connections: Sequence[Connection], model: ChosenModel) -> ChatClients:

@@ -21,6 +21,7 @@ from llama_guard_core.provider.connection import Connection
 from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadline, sleep
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
+from llama_guard_core.provider.forgotten_locals import LocalsForgotten
 from llama_guard_core.provider.http_pools import asent, open_async_client, open_client, sent
 from llama_guard_core.provider.loop_pools import LoopPools
 from llama_guard_core.provider.retry_policy import RetryPolicy
@@ -69,12 +70,14 @@ class ChatClient(Calls):
         """
         body, failed = None if request is None else serialised(request), None
         for attempt in count(1):
-            sleep(self._wait_before(attempt, failed, request or {}, until=until))
+            sleep(self._wait_before(attempt, failed, until=until))
             sleep(self._turn(until))
-            outcome = self._attempt(endpoint, body, until)
+            with LocalsForgotten():
+                outcome = self._attempt(endpoint, body, until)
             if not isinstance(outcome, ProviderError):
+                self._succeeded()
                 return outcome
-            failed = outcome
+            failed = self._told(outcome, request or {})
         raise AssertionError
 
     def stream(self, request: Mapping[str, Any]) -> Generator[CompletionChunk, None, None]:
@@ -90,17 +93,18 @@ class ChatClient(Calls):
         """
         body, failed, begun = serialised({**request, "stream": True}), None, False
         for attempt in count(1):
-            sleep(self._wait_before(attempt, failed, request, begun=begun))
+            sleep(self._wait_before(attempt, failed, begun=begun))
             sleep(self._turn(None))
             failed = None
             try:
-                with closing(self._chunks(body)) as chunks:
+                with LocalsForgotten(), closing(self._chunks(body)) as chunks:
                     for chunk in chunks:
                         begun = True
                         yield chunk
             except ProviderError as error:
-                failed = error
+                failed = self._told(error, request)
             if failed is None:
+                self._succeeded()
                 return
 
     def close(self) -> None:
@@ -151,6 +155,7 @@ class ChatClient(Calls):
                     yield from reply.receive(piece)
                     if reply.done:
                         break
+                    reply.go_on()
                 yield from reply.end()
                 # The body's own end is read too: without it the connection could not be used again.
                 set_deadline(request, _WORTH_A_CONNECTION)
@@ -193,12 +198,14 @@ class AsyncChatClient(Calls):
         """Ask an endpoint for a whole reply; see `ChatClient.call`."""
         body, failed = None if request is None else serialised(request), None
         for attempt in count(1):
-            await asleep(self._wait_before(attempt, failed, request or {}, until=until))
+            await asleep(self._wait_before(attempt, failed, until=until))
             await asleep(self._turn(until))
-            outcome = await self._attempt(endpoint, body, until)
+            with LocalsForgotten():
+                outcome = await self._attempt(endpoint, body, until)
             if not isinstance(outcome, ProviderError):
+                self._succeeded()
                 return outcome
-            failed = outcome
+            failed = self._told(outcome, request or {})
         raise AssertionError
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
@@ -215,17 +222,19 @@ class AsyncChatClient(Calls):
         """
         body, failed, begun = serialised({**request, "stream": True}), None, False
         for attempt in count(1):
-            await asleep(self._wait_before(attempt, failed, request, begun=begun))
+            await asleep(self._wait_before(attempt, failed, begun=begun))
             await asleep(self._turn(None))
             failed = None
             try:
-                async with aclosing(self._chunks(body)) as chunks:
-                    async for chunk in chunks:
-                        begun = True
-                        yield chunk
+                with LocalsForgotten():
+                    async with aclosing(self._chunks(body)) as chunks:
+                        async for chunk in chunks:
+                            begun = True
+                            yield chunk
             except ProviderError as error:
-                failed = error
+                failed = self._told(error, request)
             if failed is None:
+                self._succeeded()
                 return
 
     async def aclose(self) -> None:
@@ -275,6 +284,7 @@ class AsyncChatClient(Calls):
                         yield chunk
                     if reply.done:
                         break
+                    reply.go_on()
                 for chunk in reply.end():
                     yield chunk
                 # The body's own end is read too: without it the connection could not be used again.

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
-from llama_guard_core.provider.hosts import OPENROUTER, Host, api_key_for
+from llama_guard_core.provider.forgotten_locals import LocalsForgotten
+from llama_guard_core.provider.hosts import MADE_WHERE_USED, OPENROUTER, Host, api_key_for
+from llama_guard_core.provider.local_secret import left_behind
+from llama_guard_core.provider.private_headers import PrivateHeaders, PrivateValue, holds_a_key
+from llama_guard_core.provider.secret_settings import hides_secrets
 
 if TYPE_CHECKING:
     import httpx
@@ -71,9 +75,10 @@ def checked_deadline(seconds: float | None) -> float | None:
     return seconds
 
 
+@hides_secrets
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where to call, as whom, and how patiently. Opens nothing.
+    """Where to call, as whom, and how patiently. Opens nothing; a pickle of it holds no key.
 
     Attributes:
         host: the host. What it says itself of a key, timeouts and repetitions comes before what is said here.
@@ -85,7 +90,7 @@ class Connection:
     """
 
     host: Host = OPENROUTER
-    api_key: SecretStr | None = None
+    api_key: SecretStr | str | None = None
     timeout: float | Timeouts | httpx.Timeout | None = DEFAULT_TIMEOUTS
     max_retries: int = 2
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -99,12 +104,25 @@ class Connection:
                 object.__setattr__(self, name, own)
 
     @property
-    def api_key_known(self) -> SecretStr | None:
-        """The key that requests carry, wherever it comes from: no error may quote it."""
+    def secrets(self) -> list[SecretStr]:
+        """The keys that requests carry, wherever they come from: no error may quote them."""
+        found: list[SecretStr] = [*self._headers_of_host.secrets, *self._headers.secrets]
         try:
-            return api_key_for(self.host, self.api_key)
+            key = self.key()
         except ConfigurationError:
+            key = None
+        return found if key is None else [*found, key]
+
+    def key(self) -> SecretStr | None:
+        """The key to send; None where there is none, or a header of the user's stands in its place.
+
+        Raises:
+            ConfigurationError: if the host needs a key and there is none.
+        """
+        if "authorization" in map(str.lower, self._headers):
             return None
+        stayed = "authorization" in self._headers.left_behind | self._headers_of_host.left_behind
+        return api_key_for(self.host, left_behind() if stayed and self.api_key is None else self.api_key)
 
     def request_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of every request: ours, the host's, the key, and the user's, which win whatever their case.
@@ -112,18 +130,36 @@ class Connection:
         Raises:
             ConfigurationError: if the host needs a key and none is to be found, or a header cannot be written.
         """
-        host = self.host
+        with LocalsForgotten():
+            return self._request_headers()
+
+    def _request_headers(self) -> list[tuple[bytes, bytes]]:
         headers = {
             "accept": "application/json, text/event-stream",
             "accept-encoding": "gzip, deflate",
             "content-type": "application/json",
             "user-agent": _user_agent(),
-            **_lower_case(host.default_headers),
+            **_lower_case(self._headers_of_host),
         }
-        users_own = _lower_case(self.default_headers)
-        if "authorization" not in users_own and (key := api_key_for(host, self.api_key)) is not None:
+        if (key := self.key()) is not None:
             headers["authorization"] = f"Bearer {key.get_secret_value()}"
-        return [(name.encode(), _checked(name, value)) for name, value in (headers | users_own).items()]
+        headers |= _lower_case(self._headers)
+        self._check_that_none_was_left_behind(headers)
+        return [(name.encode(), _checked(name, value)) for name, value in headers.items()]
+
+    @property
+    def _headers(self) -> PrivateHeaders:
+        return PrivateHeaders.of(self.default_headers)
+
+    @property
+    def _headers_of_host(self) -> PrivateHeaders:
+        return PrivateHeaders.of(self.host.default_headers)
+
+    def _check_that_none_was_left_behind(self, headers: Mapping[str, str]) -> None:
+        stayed = sorted((self._headers.left_behind | self._headers_of_host.left_behind).difference(headers))
+        if stayed:
+            msg = f"a copy made by pickle holds no header {stayed[0]!r}, which may hold a key: {MADE_WHERE_USED}"
+            raise ConfigurationError(msg)
 
 
 def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
@@ -135,7 +171,8 @@ def _checked(name: str, value: str) -> bytes:
     if not _HEADER_NAME.fullmatch(name) or not value.isprintable():
         msg = f"The header {name!r} cannot be sent: its name or its value holds characters that headers must not hold."
         raise ConfigurationError(msg)
-    return value.strip().encode()
+    written = value.strip().encode()
+    return PrivateValue(written) if holds_a_key(name) else written
 
 
 def _user_agent() -> str:

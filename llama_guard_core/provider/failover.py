@@ -21,6 +21,11 @@ _MOVES_ON = _IS_DOWN | _IS_AT_ITS_LIMIT | _HAS_WITHDRAWN_IT
 _log = logging.getLogger(__name__)
 
 
+def is_down(error: ProviderError) -> bool:
+    """Whether a failure says that the host cannot serve now, whatever it is asked: not that a request is wrong."""
+    return error.reason in _IS_DOWN | _IS_AT_ITS_LIMIT
+
+
 class HostOrder:
     """The hosts in the order they are asked; those that failed lately come last.
 

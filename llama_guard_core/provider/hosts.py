@@ -17,9 +17,12 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.provider.local_secret import LocalSecret, local_secret, stripped
 from llama_guard_core.provider.pace import Pace
+from llama_guard_core.provider.secret_settings import hidden, hides_secrets
 
 if TYPE_CHECKING:
+    from llama_guard_core.provider.circuit_breaker import CircuitBreaker
     from llama_guard_core.provider.connection import Timeouts
     from llama_guard_core.provider.embedded import Embedded
 
@@ -32,12 +35,17 @@ endpoint, with the published prompt written by us. `ollama`: the same at Ollama'
 LogProbs = Literal["openai", "count"]
 """How log-probabilities are asked for: `logprobs: true, top_logprobs: n` as at OpenAI, or `logprobs: n` (Together)."""
 
+MADE_WHERE_USED = "make the guard where it is used"
 _ENVIRONMENT_NAME = re.compile(r"\{([A-Z][A-Z0-9_]*)\}")
 
 
+@hides_secrets
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A host of models behind an OpenAI-compatible API.
+
+    A pickle of it holds no key, nor a header that may be one: where it arrives, the key is read from `api_key_env`, and
+    a call fails if there is none.
 
     Attributes:
         name: what to call it in messages and verdicts.
@@ -63,6 +71,8 @@ class Host:
         max_connections: requests to it at once, from one process and event loop; the others wait for their turn as long
             as they would for a connection. None: no limit.
         pace: requests a second, for all who use this record; None: no limit.
+        circuit_breaker: what decides after failures that nothing is sent for a while, such as a `CircuitBreaker` of the
+            library `circuitbreaker`; then there are no verdicts. None: every check is sent.
         rest: seconds for which it is not asked, in a list of several hosts, after it was down. What it asks for itself
             (`Retry-After`) is kept where it is longer.
         server: what serves it inside this process.
@@ -89,6 +99,7 @@ class Host:
     max_retries: int | None = None
     max_connections: int | None = None
     pace: Pace | None = field(default=None, compare=False)
+    circuit_breaker: CircuitBreaker | None = field(default=None, repr=False, compare=False)
     rest: float = 30.0
     server: Embedded | None = field(default=None, repr=False, compare=False)
 
@@ -98,8 +109,6 @@ class Host:
         if self.max_connections is not None and self.max_connections < 1:
             msg = "max_connections must be 1 or more, or None for no limit"
             raise ConfigurationError(msg)
-        if isinstance(self.api_key, str):
-            object.__setattr__(self, "api_key", SecretStr(self.api_key))
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> Host:
@@ -114,6 +123,7 @@ class Host:
         """
         from llama_guard_core.provider.known_hosts import KNOWN_HOSTS  # noqa: PLC0415 (made of this class)
 
+        changes = hidden(changes)
         known = KNOWN_HOSTS.get(name.strip().lower())
         if known is None:
             msg = f"no host is known as {name!r}: write an address, or one of {', '.join(sorted(KNOWN_HOSTS))}"
@@ -191,25 +201,36 @@ def _parts_of(address: str) -> SplitResult:
     raise ConfigurationError(msg)
 
 
-def api_key_for(host: Host, given: SecretStr | str | None) -> SecretStr | None:
+def api_key_for(host: Host, given: SecretStr | str | None) -> LocalSecret | None:
     """The key to use: the host's own, else the one given, else the one in the host's environment variable.
 
     Raises:
-        ConfigurationError: if the host needs a key and there is none, or it holds characters no header can carry.
+        ConfigurationError: if the host needs a key and there is none, or a pickle left it behind and none is in the
+            environment, or it holds characters no header can carry.
     """
-    own = host.server.start().api_key if host.server is not None else host.api_key
-    chosen = given if own is None else own
-    key = chosen.get_secret_value() if isinstance(chosen, SecretStr) else chosen
-    if key is None and host.api_key_env:
-        key = os.environ.get(host.api_key_env)
-    key = (key or "").strip()
+    own = local_secret(host.server.start().api_key if host.server is not None else host.api_key)
+    chosen = local_secret(given) if own is None else own
+    is_left_behind = chosen is not None and chosen.is_left_behind
+    if host.api_key_env and (chosen is None or is_left_behind):
+        chosen = local_secret(os.environ.get(host.api_key_env))
+    key = None if chosen is None else stripped(chosen)
+    if not key and is_left_behind:
+        or_set = f"set {host.api_key_env}, or " if host.api_key_env else ""
+        or_name = "" if host.api_key_env else ", or give its host an api_key_env"
+        msg = f"a copy made by pickle holds no key for {host.name}: {or_set}{MADE_WHERE_USED}{or_name}"
+        raise ConfigurationError(msg)
     if not key and host.api_key_env:
         msg = f"{host.name} needs an API key: set {host.api_key_env} or pass api_key."
         raise ConfigurationError(msg)
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if key and not _can_be_sent(key):
         msg = f"The API key for {host.name} holds characters that no key has: copy it again."
         raise ConfigurationError(msg)
-    return SecretStr(key) if key else None
+    return key or None
+
+
+def _can_be_sent(key: SecretStr) -> bool:
+    text = key.get_secret_value()
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def require_one_key_each(hosts: Sequence[Host]) -> None:

@@ -17,9 +17,7 @@ _SHORTEST_ECHO = 12
 _IDENTIFIERS = ("error_type", "provider_name", "generation_id")
 
 
-def withholding(
-    error: ProviderError, request: Mapping[str, Any], secrets: Iterable[SecretStr] | None
-) -> ProviderError:
+def withholding(error: ProviderError, request: Mapping[str, Any], secrets: Iterable[SecretStr] | None) -> ProviderError:
     """The same error: keys and the texts of the request are not in its message, its identifiers or its traceback.
 
     Args:

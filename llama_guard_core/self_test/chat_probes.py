@@ -17,6 +17,7 @@ from llama_guard_core.provider.connection import DEFAULT_TIMEOUTS, Connection, T
 from llama_guard_core.provider.exchanges import Asked, Exchange, Streamed, Whole, acarry_out, carry_out
 from llama_guard_core.provider.hosts import Host, require_one_key_each
 from llama_guard_core.provider.known_hosts import HostLike, chosen_hosts
+from llama_guard_core.provider.local_secret import local_secret
 from llama_guard_core.provider.wire import Completion
 from llama_guard_core.self_test.report import Finding, SelfTest, Status, in_one_report
 
@@ -96,6 +97,7 @@ def chat_self_test(
     Raises:
         ConfigurationError: if there is no such host, or no key.
     """
+    api_key = local_secret(api_key)
     with ChatClients(_connections(host, base_url, api_key, timeout), model=ChosenModel(model or SCOUT)) as clients:
         return self_test_of(clients, {"model": model or SCOUT})
 
@@ -109,6 +111,7 @@ async def achat_self_test(
     timeout: float | Timeouts | None = DEFAULT_TIMEOUTS,
 ) -> SelfTest:
     """Tell what a chat model can do at a host; see `chat_self_test`."""
+    api_key = local_secret(api_key)
     connections = _connections(host, base_url, api_key, timeout)
     async with AsyncChatClients(connections, model=ChosenModel(model or SCOUT)) as clients:
         return await aself_test_of(clients, {"model": model or SCOUT})
@@ -132,14 +135,13 @@ async def aself_test_of(clients: AsyncChatClients, settings: Mapping[str, Any]) 
 def _connections(
     host: HostLike | Sequence[HostLike] | None,
     base_url: str | None,
-    api_key: SecretStr | str | None,
+    api_key: SecretStr | None,
     timeout: float | Timeouts | None,
 ) -> list[Connection]:
     hosts = chosen_hosts(host, base_url)
     if api_key is not None:
         require_one_key_each(hosts)
-    key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-    return [Connection(host=each, api_key=key, timeout=timeout) for each in hosts]
+    return [Connection(host=each, api_key=api_key, timeout=timeout) for each in hosts]
 
 
 def _probing(host: Host, model: str, settings: Mapping[str, Any]) -> Exchange[SelfTest]:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from llama_guard_core.errors import ConfigurationError
+from llama_guard_core.provider.forgotten_locals import LocalsForgotten
+from llama_guard_core.provider.local_secret import LocalSecret, local_secret
 from llama_guard_core.provider.loop_pools import LoopPools
 
 _CONNECTIONS = 32
@@ -40,7 +42,7 @@ class RedisStore:
 
     Args:
         url: `redis://[user]:password@host:port/0`, `rediss://` for TLS, or `unix:///path?db=0`. What its query says of
-            timeouts comes before `timeout`.
+            timeouts comes before `timeout`. A pickle holds no url with a password: the copy's calls fail.
         client: a client of your own for sync calls. It is not closed here.
         async_client: a client of your own for async calls, of one event loop. It is not closed here.
         prefix: what names on the server begin with.
@@ -64,12 +66,13 @@ class RedisStore:
         prefix: str = "llama-guard:verdict:",
         timeout: float = 0.25,
     ) -> None:
+        url = _kept(url)
         if not timeout > 0:
             msg = "timeout is seconds: above 0"
             raise ConfigurationError(msg)
-        self._url = SecretStr(url) if isinstance(url, str) else url
-        if self._url is not None:
-            _check(self._url)
+        self._url = url
+        if url is not None:
+            _check(url)
         elif client is None and async_client is None:
             msg = 'RedisStore needs the address of a server, such as RedisStore("redis://localhost:6379/0")'
             raise ConfigurationError(msg)
@@ -86,31 +89,43 @@ class RedisStore:
         Raises:
             ConnectionError: the server could not be reached or did not do it. It quotes nothing.
         """
-        try:
-            return _entry(self._sync().get(self.prefix + key))
-        except _failures() as error:
-            raise _told(error) from None
+        with LocalsForgotten():
+            try:
+                return _entry(self._sync().get(self.prefix + key))
+            except _failures() as error:
+                failed = _told(error)
+        raise failed
 
     async def aget(self, key: str) -> bytes | None:
         """The entry kept under a key; None if there is none. Raises what `get` raises."""
-        try:
-            return _entry(await (await self._async()).get(self.prefix + key))
-        except _failures() as error:
-            raise _told(error) from None
+        with LocalsForgotten():
+            try:
+                return _entry(await (await self._async()).get(self.prefix + key))
+            except _failures() as error:
+                failed = _told(error)
+        raise failed
 
     def put(self, key: str, entry: bytes, *, max_age: float | None = None) -> None:
         """Keep an entry, in place of an older one, for `max_age` seconds at most. Raises what `get` raises."""
-        try:
-            self._sync().set(self.prefix + key, entry, px=_milliseconds(max_age))
-        except _failures() as error:
-            raise _told(error) from None
+        failed: Exception | None = None
+        with LocalsForgotten():
+            try:
+                self._sync().set(self.prefix + key, entry, px=_milliseconds(max_age))
+            except _failures() as error:
+                failed = _told(error)
+        if failed is not None:
+            raise failed
 
     async def aput(self, key: str, entry: bytes, *, max_age: float | None = None) -> None:
         """Keep an entry, in place of an older one, for `max_age` seconds at most. Raises what `get` raises."""
-        try:
-            await (await self._async()).set(self.prefix + key, entry, px=_milliseconds(max_age))
-        except _failures() as error:
-            raise _told(error) from None
+        failed: Exception | None = None
+        with LocalsForgotten():
+            try:
+                await (await self._async()).set(self.prefix + key, entry, px=_milliseconds(max_age))
+            except _failures() as error:
+                failed = _told(error)
+        if failed is not None:
+            raise failed
 
     def close(self) -> None:
         """Close the connections for sync calls. The next call opens new ones."""
@@ -151,6 +166,9 @@ class RedisStore:
         if self._url is None:
             msg = "RedisStore was given one client only: give it an url, or client= and async_client="
             raise ConfigurationError(msg)
+        if isinstance(self._url, LocalSecret) and self._url.is_left_behind:
+            msg = "a copy of a RedisStore made by pickle holds no url with a password: make the store where it is used"
+            raise ConfigurationError(msg)
         redis, retry = import_module(module), import_module(f"{module}.retry")
         waits = {"timeout": self.timeout, "socket_timeout": self.timeout}
         if not self._url.get_secret_value().startswith("unix:"):  # redis-py 5 has no such wait for socket files
@@ -163,7 +181,22 @@ class RedisStore:
         )
 
 
+def _kept(url: str | SecretStr | None) -> SecretStr | None:
+    """The address. One with a password stays in this process; any other may travel in a pickle."""
+    secret = local_secret(url)
+    if secret is None or secret.is_left_behind or _holds_password(secret):
+        return secret
+    return SecretStr(secret.get_secret_value())
+
+
+def _holds_password(url: SecretStr) -> bool:
+    text = url.get_secret_value()
+    return "@" in text or "password" in text.lower()
+
+
 def _check(url: SecretStr) -> None:
+    if isinstance(url, LocalSecret) and url.is_left_behind:
+        return
     try:
         connection = import_module("redis.connection")
     except ImportError as error:

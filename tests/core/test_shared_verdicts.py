@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import pickle
@@ -241,11 +242,31 @@ def test_a_guard_takes_a_store_in_the_place_of_a_cache(provider: FakeProvider) -
 
 
 def test_a_copy_has_the_same_store_and_an_empty_memory(make: Make) -> None:
-    cache = VerdictCache(max_entries=7, store=Store(), secret=SECRET)
+    cache = VerdictCache(max_entries=7, store=Store())
     make(cache).check("rain")
     copied = pickle.loads(pickle.dumps(cache))  # noqa: S301 - made here
     assert (0, 7, 1) == (len(copied), copied.max_entries, len(copied.store.entries))
     assert make(copied).check("rain").cached
+
+
+def test_a_copy_made_by_pickle_has_no_secret_and_so_no_store(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the secret it would believe whoever writes to the store, and tell him what was judged."""
+    cache = VerdictCache(store=Store(), secret=SECRET)
+    make(cache).check("rain")
+    sent = pickle.dumps(cache)
+    assert SECRET.encode() not in sent
+    copied = pickle.loads(sent)  # noqa: S301 - made here
+    assert copied.store is None
+    assert "holds no secret" in caplog.text
+    assert not make(copied).check("rain").cached
+    assert make(copied).check("rain").cached
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_in_this_process_keeps_the_secret(make: Make, copied: Callable[[VerdictCache], VerdictCache]) -> None:
+    cache = VerdictCache(store=Store(), secret=SECRET)
+    make(cache).check("rain")
+    assert make(copied(cache)).check("rain").cached
 
 
 def test_a_policy_that_excludes_a_hazard_has_entries_of_its_own(make: Make) -> None:

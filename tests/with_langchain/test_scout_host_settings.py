@@ -70,6 +70,38 @@ def test_a_copy_for_other_hosts_asks_those_with_their_own_keys(monkeypatch: pyte
         passed.invoke("Hello")
 
 
+@pytest.mark.parametrize(
+    "given", [{"api_key": OWN_KEY}, {"default_headers": {"Authorization": f"Bearer {OWN_KEY}"}}], ids=["key", "header"]
+)
+def test_a_pickle_takes_no_key_along(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without a variable of its own is not asked; copies in this process keep the key."""
+    provider = FakeProvider()
+    with provider.serve() as base_url, ChatLlamaScout(base_url=base_url, **given) as model:
+        for changed in (model, ChatLlamaScout(base_url=base_url).model_copy(update=given)):
+            sent = pickle.dumps(changed)
+            assert OWN_KEY.encode() not in sent
+            with pytest.raises(ConfigurationError, match="a copy made by pickle holds no key"):
+                pickle.loads(sent).invoke("Hello")  # noqa: S301
+            with changed.model_copy() as twin, copy.deepcopy(changed) as deep:
+                assert [SMALL_TALK, SMALL_TALK] == [each.invoke("Hello").text for each in (twin, deep)]
+        known = pickle.loads(pickle.dumps(ChatLlamaScout(host="openrouter", base_url=base_url, **given)))  # noqa: S301
+        monkeypatch.setenv("OPENROUTER_API_KEY", "key-of-that-process")
+        assert SMALL_TALK == known.invoke("Hello").text
+        known.close()
+    assert "Bearer key-of-that-process" == provider.requests[-1].headers["authorization"]
+
+
+def test_a_pickle_takes_no_key_of_the_environment_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOGETHER_API_KEY", OWN_KEY)
+    sent = pickle.dumps(ChatLlamaScout(host="together", model="my/model"))
+    assert OWN_KEY.encode() not in sent
+    monkeypatch.setenv("TOGETHER_API_KEY", "key-of-that-process")
+    assert "key-of-that-process" == pickle.loads(sent).api_key.get_secret_value()  # noqa: S301
+    monkeypatch.delenv("TOGETHER_API_KEY")
+    with pytest.raises(ConfigurationError, match="TOGETHER_API_KEY"):
+        pickle.loads(sent).invoke("Hello")  # noqa: S301
+
+
 @every_form
 def test_one_key_for_several_hosts_is_refused(host: Any) -> None:
     if isinstance(host, list):

@@ -38,13 +38,17 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
-def test_guards_and_what_they_guard_can_be_copied_and_still_guard(copied: Callable[[Any], Any]) -> None:
+def test_guards_and_what_they_guard_can_be_copied_and_still_guard(
+    copied: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-copied")  # a pickle takes no key along
     scene = Scene(Policy(hazards={"S6": "flag"}))
     with scene.provider.serve() as base_url:
-        guard = LlamaGuard(api_key="sk-or-v1-copied", base_url=base_url, policy=scene.policy)
-        model = ChatLlamaScout(api_key="sk-or-v1-copied", base_url=base_url)
+        host = {"host": "openrouter", "base_url": base_url}
+        guard = LlamaGuard(**host, policy=scene.policy)
+        model = ChatLlamaScout(**host)
         for thing in (
-            ChatLlamaScout(guard=guard, api_key="k", base_url=base_url),
+            ChatLlamaScout(guard=guard, **host),
             guarded(model, guard),
             guarded(model | str, guard),
         ):

@@ -143,9 +143,10 @@ def test_it_does_not_travel_without_its_guard() -> None:
         pickle.dumps(LlamaGuardTransform(guard=LlamaGuard(api_key="k", http_client=client)))
 
 
-async def test_what_arrived_judges_as_what_was_sent(provider: FakeProvider) -> None:
+async def test_what_arrived_judges_as_what_was_sent(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "k")  # a pickle takes no key along
     with provider.serve() as base_url:
-        sent = pickle.dumps(LlamaGuardTransform(guard=LlamaGuard(base_url=base_url, api_key="k")))
+        sent = pickle.dumps(LlamaGuardTransform(guard=LlamaGuard(host="openrouter", base_url=base_url)))
         transform = pickle.loads(sent)  # noqa: S301 - our own bytes
         assert [] == transform([TextNode(text="a BOMB")]) == await transform.acall([TextNode(text="a BOMB")])
         transform.guard.close()

@@ -90,8 +90,8 @@ def test_only_a_guard_is_a_guard() -> None:
         GuardedLLM(LlamaScout(), None)
 
 
-def guarded_pair(base_url: str) -> tuple[LlamaScout, GuardedLLM]:
-    host = {"base_url": base_url, "api_key": KEY}
+def guarded_pair(base_url: str, **key: str) -> tuple[LlamaScout, GuardedLLM]:
+    host: dict[str, Any] = {"host": "openrouter", "base_url": base_url, **key}
     guard = LlamaGuard(**host, policy=Policy(hazards={"S1": "flag"}))
     return LlamaScout(**host, guard=guard, temperature=0.5), GuardedLLM(LlamaScout(**host), guard)
 
@@ -107,8 +107,9 @@ def pickled(llm: Any) -> Any:
 
 
 @pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy, lambda llm: llm.model_copy()])
-def test_a_copy_is_guarded_and_connects_by_itself(copied: Any) -> None:
+def test_a_copy_is_guarded_and_connects_by_itself(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after the original was used, and when the original is closed."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)  # a pickle takes no key along
     provider = FakeProvider()
     with provider.serve() as base_url:
         for llm in guarded_pair(base_url):
@@ -153,7 +154,7 @@ def test_one_llm_serves_several_event_loops(kind: str) -> None:
     """One after another and two at once: each has connections of its own."""
     provider = FakeProvider()
     with provider.serve() as base_url:
-        inside, wrapper = guarded_pair(base_url)
+        inside, wrapper = guarded_pair(base_url, api_key=KEY)
         llm: Any = {"unguarded": LlamaScout(base_url=base_url, api_key=KEY), "guarded": inside, "wrapped": wrapper}[
             kind
         ]

@@ -134,6 +134,27 @@ def test_a_pickle_takes_no_key_of_the_environment_along(monkeypatch: pytest.Monk
         assert b"key-of-this-machine" not in pickle.dumps(llm)
 
 
+@pytest.mark.parametrize(
+    "given", [{"api_key": OWN_KEY}, {"default_headers": {"Authorization": f"Bearer {OWN_KEY}"}}], ids=["key", "header"]
+)
+def test_a_pickle_takes_no_key_along(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without a variable of its own is not asked; copies in this process keep the key."""
+    provider = FakeProvider()
+    with provider.serve() as base_url, LlamaScout(base_url=base_url, **given) as llm:
+        for changed in (llm, LlamaScout(base_url=base_url).model_copy(update=given)):
+            sent = pickle.dumps(changed)
+            assert OWN_KEY.encode() not in sent
+            with pytest.raises(ConfigurationError, match="a copy made by pickle holds no key"):
+                pickle.loads(sent).complete("Hello")  # noqa: S301
+            with changed.model_copy() as twin, copy.deepcopy(changed) as deep:
+                assert [SMALL_TALK, SMALL_TALK] == [each.complete("Hello").text for each in (twin, deep)]
+        known = pickle.loads(pickle.dumps(LlamaScout(host="openrouter", base_url=base_url, **given)))  # noqa: S301
+        monkeypatch.setenv("OPENROUTER_API_KEY", "key-of-that-process")
+        assert SMALL_TALK == known.complete("Hello").text
+        known.close()
+    assert "Bearer key-of-that-process" == provider.requests[-1].headers["authorization"]
+
+
 @every_form
 def test_one_key_for_several_hosts_is_refused(host: Any) -> None:
     if isinstance(host, list):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_provider import FakeProvider
 
-from llama_guard_core import LlamaGuard, Policy
+from llama_guard_core import ConfigurationError, LlamaGuard, Policy
 from llama_guard_core.provider.client import AsyncChatClient, ChatClient, Connection
 
 KEY = "sk-or-v1-copied"
@@ -17,11 +17,12 @@ copied = pytest.mark.parametrize("copied", [lambda it: pickle.loads(pickle.dumps
 
 
 @copied
-async def test_a_guard_goes_on_judging_as_a_copy(copied: Any) -> None:
+async def test_a_guard_goes_on_judging_as_a_copy(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its settings and its policy go with it, its connections do not."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
     provider = FakeProvider()
     with provider.serve() as base_url:
-        guard = LlamaGuard(base_url=base_url, api_key=KEY, policy=Policy(hazards={"S6": "flag"}))
+        guard = LlamaGuard(host="openrouter", base_url=base_url, policy=Policy(hazards={"S6": "flag"}))
         assert guard.check("Hello").safe
         twin = copied(guard)
         guard.close()
@@ -43,3 +44,13 @@ def test_a_client_of_the_users_own_is_not_copied(provider: FakeProvider, copied:
     ):
         with pytest.raises(TypeError, match="cannot be copied"):
             copied(client)
+
+
+async def test_a_client_brought_by_a_pickle_has_no_key() -> None:
+    says = "OpenRouter: set OPENROUTER_API_KEY, or make the guard where it is used"
+    connection = Connection(api_key=KEY)
+    sync, asynchronous = (pickle.loads(pickle.dumps(kind(connection))) for kind in (ChatClient, AsyncChatClient))  # noqa: S301
+    with pytest.raises(ConfigurationError, match=says):
+        sync.complete({})
+    with pytest.raises(ConfigurationError, match=says):
+        await asynchronous.complete({})

@@ -173,7 +173,7 @@ class StoreContract:
     ) -> None:
         store.put(KEY, ENTRY, max_age=None)
         if copied is pickled and not kind.pickles:
-            assert failure_of(lambda: copied(store)) is not None
+            assert failure_of(lambda: copied(store).get(KEY)) is not None
             return
         with contextlib.closing(copied(store)) as other:
             assert ENTRY == other.get(KEY)

@@ -245,7 +245,7 @@ async def test_the_time_that_the_reader_of_a_stream_takes_is_not_the_hosts(colou
             with ChatClient(connection) as client:
                 for chunk in client.stream(REQUEST):
                     said.append(chunk.text)
-                    time.sleep(0.25)
+                    time.sleep(0.25)  # noqa: ASYNC251 (the reader that is slow)
         else:
             async with AsyncChatClient(connection) as client:
                 async for chunk in client.stream(REQUEST):

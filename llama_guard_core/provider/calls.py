@@ -80,19 +80,23 @@ class Calls:
     def _httpx_timeout(self, until: float | None) -> Any:
         """The connection's timeouts, unless they are the defaults beside a user's client, which has its own."""
         given = self._connection.timeout
-        if self._is_users_client and given is DEFAULT_TIMEOUTS:
-            return httpx.USE_CLIENT_DEFAULT
+        if self._is_users_client:
+            return httpx.USE_CLIENT_DEFAULT if given is DEFAULT_TIMEOUTS else self._plain_timeout(until)
+        deadline, plain = self._deadline(until), self._plain_timeout(until)
+        steps = {
+            name: Until(inf if (it := getattr(plain, name)) is None else it, deadline) for name in ("read", "write")
+        }
+        waits = {name: _until(getattr(plain, name), deadline) for name in ("connect", "pool")}
+        return httpx.Timeout(**steps, **waits)
+
+    def _plain_timeout(self, until: float | None) -> httpx.Timeout:
+        given = self._connection.timeout
         if isinstance(given, httpx.Timeout):
             return given
         known = [seconds for seconds in (self._timeouts.read, self._timeouts.total) if seconds is not None]
-        step, connecting = min(known, default=inf), self._timeouts.connect or inf
-        if self._is_users_client:
-            left = inf if until is None else max(0.0, until - time.monotonic())
-            connects, steps = _finite(min(connecting, left)), _finite(min(step, left))
-            return httpx.Timeout(connect=connects, pool=connects, read=steps, write=steps)
-        deadline = self._deadline(until)
-        bounded, waits = Until(step, deadline), None if connecting == inf else Until(connecting, deadline)
-        return httpx.Timeout(connect=waits, pool=waits, read=bounded, write=bounded)
+        left = inf if until is None else max(0.0, until - time.monotonic())
+        step, connect = min([*known, left]), min(self._timeouts.connect or inf, left)
+        return httpx.Timeout(_finite(step), connect=_finite(connect), pool=_finite(connect))
 
     def _deadline(self, until: float | None) -> float | None:
         """When one attempt has to be done, by the clock, where the whole has to be done by `until`."""
@@ -177,6 +181,13 @@ def serialised(request: Mapping[str, Any]) -> bytes:
         msg = f"The request cannot be written as JSON: {error}."
         raise ConfigurationError(msg) from None
     return text.encode("utf-8", "replace")
+
+
+def _until(seconds: float | None, deadline: float | None) -> float | None:
+    """A wait as the end of the call leaves it."""
+    left = inf if deadline is None else max(0.0, deadline - time.monotonic())
+    wait = min(inf if seconds is None else seconds, left)
+    return None if wait == inf else Until(wait, deadline)
 
 
 def _finite(seconds: float) -> float | None:

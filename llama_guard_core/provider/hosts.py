@@ -68,8 +68,9 @@ class Host:
         api_key: your key for it, in the place of the one in the environment.
         timeout: seconds for one attempt, or `Timeouts`; None: as for all hosts.
         max_retries: further attempts at this host; None: as for all hosts.
-        max_connections: requests to it at once, from one process and event loop; the others wait for their turn as long
-            as they would for a connection. None: no limit.
+        max_connections: requests to it at once; the others wait for their turn as long as they would for a connection.
+            It holds for a guard or a chat model by itself, for its threads together and for each event loop. None: no
+            limit.
         pace: requests a second, for all who use this record; None: no limit.
         circuit_breaker: what decides after failures that nothing is sent for a while, such as a `CircuitBreaker` of the
             library `circuitbreaker`; then there are no verdicts. None: every check is sent.

@@ -19,7 +19,8 @@ class Pace:
 
     All who use the same `Host` record share it: guards and chat models, sync and async, threads and event loops. It
     knows nothing of other processes; a copy in another process counts for itself. A call whose turn does not come in
-    time fails with `rate_limit`, without having been sent.
+    time fails with `rate_limit`, without having been sent. It counts turns: calls that wait for a connection after
+    theirs (`max_connections`), or that a busy program sends late, may reach the host closer together.
 
     Args:
         requests: how many.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 from fake_provider import FakeProvider, Fault
 from pydantic import SecretStr
@@ -206,6 +207,14 @@ async def test_a_host_that_was_given_no_time_is_not_put_to_rest(
             await check(guard)
     assert [0, 1] == guard._order.candidates()
     assert [] == other.requests
+
+
+@pytest.mark.parametrize("timeout", [None, httpx.Timeout(60.0), httpx.Timeout(None), Timeouts(None, None, None), 60.0])
+async def test_a_deadline_holds_with_any_timeouts(check: Callable[..., object], timeout: object) -> None:
+    begun = time.monotonic()
+    with Dripping(*DRIPPING["a status line"]) as host, pytest.raises(GuardUnavailable, match="no verdict within"):
+        await check(LlamaGuard(base_url=host.base_url, model=GUARD, timeout=timeout, max_retries=0, deadline=TOTAL))
+    assert time.monotonic() - begun < LONG
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])

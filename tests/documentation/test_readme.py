@@ -42,8 +42,11 @@ def blocks(document: str) -> list[str]:
     "ignore::pydantic.warnings.PydanticDeprecationWarning"
 )  # LlamaIndex looks at all of its agents' fields
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_block_runs_and_the_refusals_are_as_said(document: str, openrouter: FakeProvider) -> None:
+def test_every_block_runs_and_the_refusals_are_as_said(
+    document: str, openrouter: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The blocks run in order, in one namespace, as a reader would."""
+    monkeypatch.chdir(tmp_path)
     core = pytest.importorskip("llama_index.core", exc_type=ImportError)
     any_llm = core.llms.MockLLM()
     documents = [core.Document(text="The museum is open.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fault_matrix import body_failures
+from fault_matrix.marks import OF_A_MODEL
 from fault_matrix.points import Point
 from fault_matrix.runner import Case
 from fault_matrix.stand import PATIENT, Hosts, Stand
@@ -31,7 +32,7 @@ ALWAYS_RAISE = (
 def control_counts(points: Iterable[Point], hosts: Hosts, watch: Watch, tally: Tally) -> None:
     """Count, by kind of control, the cases and those in which the text under test was seen."""
     for point in points:
-        if point.stage == "model":
+        if point.stage in OF_A_MODEL:
             continue
         well = Stand(hosts, point.guard, stage=point.stage, timeout=PATIENT)
         allowing = Stand(hosts, point.guard, stage=point.stage, policy=Policy(on_no_verdict="allow"), timeout=PATIENT)

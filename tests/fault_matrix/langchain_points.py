@@ -56,14 +56,14 @@ def runnable_ways(build: Build, asks: Asks) -> dict[str, Way]:
         seen.give(stand.built(build).invoke(asks(stand), config_of(stand, seen)))
 
     def stream(stand: Stand, seen: Seen) -> None:
-        for piece in stand.built(build).stream(asks(stand), config_of(stand, seen)):
+        for piece in seen.reading(stand.built(build).stream(asks(stand), config_of(stand, seen))):
             seen.give(piece)
 
     async def ainvoke(stand: Stand, seen: Seen) -> None:
         seen.give(await stand.built(build).ainvoke(asks(stand), config_of(stand, seen)))
 
     async def astream(stand: Stand, seen: Seen) -> None:
-        async for piece in stand.built(build).astream(asks(stand), config_of(stand, seen)):
+        async for piece in seen.reading(stand.built(build).astream(asks(stand), config_of(stand, seen))):
             seen.give(piece)
 
     return dict(zip(WAYS, (invoke, stream, ainvoke, astream), strict=True))

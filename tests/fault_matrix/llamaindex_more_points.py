@@ -12,6 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from with_llamaindex.engines import memory
 
 from fault_matrix.llamaindex_points import heard, scout_of, tool_of
+from fault_matrix.marks import OF_A_MODEL
 from fault_matrix.points import Point, Way, leaves_out
 from fault_matrix.stand import Stand
 from fault_matrix.watch import Enough, Seen
@@ -134,8 +135,10 @@ def _agent_way(*, streaming: bool) -> Way:
                         seen.note("stream", event, event.model_dump())
                 result = await handler
             except (asyncio.CancelledError, Enough):  # a run goes on without its caller: that is how LlamaIndex is made
-                await handler.cancel_run()
+                await asyncio.shield(handler.cancel_run())  # also of a caller that is cancelled once more
                 raise
+            finally:
+                seen.note("state", [message for message in kept.get_all() if message.role.value != "user"])
         seen.give(str(result), *(message for message in kept.get_all() if message.role.value != "user"))
         if stand.stage != "prompt":
             seen.note("state", result, result.raw, kept.get_all())
@@ -157,6 +160,6 @@ POINTS = [
     ),
     *(
         Point("guarded(FunctionAgent)", stage, LlamaGuard, _AGENT_WAYS, raises=stage != "tool result")
-        for stage in ("prompt", "reply", "tool call", "tool result")
+        for stage in ("prompt", "reply", "tool call", "tool result", *OF_A_MODEL)
     ),
 ]

@@ -92,7 +92,7 @@ def _llm_ways(build: Build, endpoint: str, asked: Callable[[Stand], dict[str, An
 
     def streamed(stand: Stand, seen: Seen) -> None:
         with heard(seen) as watcher:
-            for piece in getattr(build(stand, watcher), f"stream_{endpoint}")(**asked(stand)):
+            for piece in seen.reading(getattr(build(stand, watcher), f"stream_{endpoint}")(**asked(stand))):
                 seen.give(_answer(piece))
 
     async def aplain(stand: Stand, seen: Seen) -> None:

@@ -11,8 +11,10 @@ UNSAFE_MARK = "wolperdingerzwei"
 APOLOGIES = ("a safety check could not be completed", "t help with that.")
 """What the refusals of a default policy hold, however they are quoted."""
 
-STAGES = ("prompt", "reply", "tool call", "tool result", "document", "model")
-"""What is under test. `model`: the guard is well, and the model's host fails in the middle of its reply."""
+STAGES = ("prompt", "reply", "tool call", "tool result", "document", "model", "calling model")
+"""What is under test. With `model`, and `calling model`, the guard is well, and it is the model's host that fails."""
+OF_A_MODEL = ("model", "calling model")
+"""Where the model's host fails in the middle of its words, or of its call of a tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Script:
     @property
     def query(self) -> str:
         """The argument of the model's tool call."""
-        return f"about {self._word('tool call')}"
+        return f"about {self._word('tool call', 'calling model')}"
 
     @property
     def result(self) -> str:

@@ -43,6 +43,8 @@ class Point:
         unheard: channels that see the text by what the attach point is; its documentation says so.
         raises: whether an exception reaches the caller where the policy says raise.
         finishes_alone: whether a reply is brought to its end, for the memory, although its caller has left.
+        is_graph: whether LangGraph runs it. A graph that is cancelled once more while it cancels its nodes leaves these
+            to themselves, guarded or not (seen in LangGraph 1.2); they end when the guard's time is up.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Point:
     unheard: frozenset[str] = frozenset()
     raises: bool = True
     finishes_alone: bool = False
+    is_graph: bool = False
 
     def __str__(self) -> str:
         return f"{_HALVES[self.guard.__module__.partition('.')[0]]}: {self.name}, {self.stage}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fault_matrix.failures import Failure
-from fault_matrix.marks import Script
+from fault_matrix.marks import OF_A_MODEL, Script
 from fault_matrix.points import Point
 from fault_matrix.stand import PATIENT, Hosts, Stand
 from fault_matrix.watch import Seen, Watch
@@ -60,7 +60,7 @@ class Case:
             counts["hangs"] = 1
             stand.hosts.hang_up()
             thread.join(HANG)
-        counts["connections"] += 0 if stand.hosts.provider.wait_for_connections(0, within=_FREED) else 1
+        counts["connections"] += not stand.hosts.are_let_go(within=_FREED)
         counts["threads"] += len(_left_after(threads))
         counts["untyped"] += not self._is_typed()
         counts["shown"] += bool(self._shown())
@@ -99,7 +99,7 @@ class Case:
         # A prompt is shown if the model was called with it, the rest if anybody but the guard has it.
         if self.point.stage in {"prompt", "tool result", "document"}:
             seen.note("model", hosts.told_to_models)
-        if self.point.stage in {"prompt", "tool call"}:
+        if self.point.stage in {"prompt", "tool call", "calling model"}:
             seen.note("tool", *self.stand.ran)
         if hosts.elsewhere.connections_made:
             seen.marked.add("another host")
@@ -110,7 +110,7 @@ class Case:
         if error is not None:
             is_expected = isinstance(error, GuardUnavailable if self.must_raise else LlamaGuardError)
             return is_expected or (isinstance(error, LlamaGuardError) and bool(failure and failure.may_be_read))
-        if failure is None or self.point.stage == "model":
+        if failure is None or self.point.stage in OF_A_MODEL:
             return True
         if self.must_raise and not failure.may_be_read:
             return not self.point.raises

@@ -11,7 +11,8 @@ from fake_provider import FakeProvider, Fault, Received, Reply, ToolCall
 
 from fault_matrix.dead_hosts import dead_hosts
 from fault_matrix.failures import SAFE, UNSAFE, Failure
-from fault_matrix.marks import MARK, UNSAFE_MARK, Script
+from fault_matrix.marks import MARK, OF_A_MODEL, UNSAFE_MARK, Script
+from fault_matrix.racing_hosts import RacingServer, racing_hosts
 from llama_guard_core import Policy
 from llama_guard_core.classifier import LlamaGuard
 
@@ -25,16 +26,25 @@ _JUDGED_AS = {"tool call": "tool_call", "tool result": "tool_result"}
 
 
 class Hosts:
-    """A host of guard and model that fails as it is told, one where nobody is to go, and several dead ones."""
+    """A host of guard and model that fails as it is told, one where nobody is to go, dead ones, and racing ones."""
 
     def __init__(
-        self, url: str, provider: FakeProvider, elsewhere: FakeProvider, away: str, dead: dict[str, str]
+        self,
+        url: str,
+        provider: FakeProvider,
+        elsewhere: FakeProvider,
+        away: str,
+        *,
+        dead: dict[str, str],
+        racing: dict[str, RacingServer],
     ) -> None:
         self.url = url
         self.provider = provider
         self.elsewhere = elsewhere
         self.away = away
-        self.dead = {name: f"{address}/api/v1" for name, address in dead.items()}
+        self.racing = racing
+        origins = dead | {name: server.origin for name, server in racing.items()}
+        self.dead = {name: f"{origin}/api/v1" for name, origin in origins.items()}
         self.script = Script(0, "")
         self.failure: Failure | None = None
 
@@ -47,7 +57,8 @@ class Hosts:
         provider = FakeProvider(chat=lambda asked: hosts.say(asked), guard=lambda _, text: hosts.judge(text))  # noqa: PLW0108 - there are no hosts yet
         with ExitStack() as stack:
             url, away = stack.enter_context(provider.serve()), stack.enter_context(elsewhere.serve())
-            hosts = cls(url, provider, elsewhere, away, stack.enter_context(dead_hosts()))
+            racing = stack.enter_context(racing_hosts(provider.answer))
+            hosts = cls(url, provider, elsewhere, away, dead=stack.enter_context(dead_hosts()), racing=racing)
             yield hosts
 
     def begin(self, script: Script, failure: Failure | None) -> None:
@@ -62,18 +73,20 @@ class Hosts:
             return UNSAFE
         if MARK not in text or self.failure is None:
             return SAFE
-        if self.script.stage == "model":
+        if self.script.stage in OF_A_MODEL:
             return UNSAFE
         return self.failure.as_guard if self.failure.fault else SAFE
 
     def say(self, received: Received) -> str | Reply | Fault:
         """What the model says."""
         script = self.script
-        if script.stage == "model" and self.failure and self.failure.fault:
-            return self.failure.of(Reply(script.reply))
-        if script.stage in _JUDGED_AS and received.messages[-1]["role"] == "user":
-            return Reply("", (ToolCall(TOOL, json.dumps({"query": script.query}), f"c{script.number}"),))
-        return "All done." if script.stage in _JUDGED_AS else Reply(script.reply)
+        if script.stage in {"calling model", *_JUDGED_AS}:
+            call = ToolCall(TOOL, json.dumps({"query": script.query}), f"c{script.number}")
+            reply = Reply("", (call,)) if received.messages[-1]["role"] == "user" else Reply("All done.")
+        else:
+            reply = Reply(script.reply)
+        fails = self.failure if script.stage in OF_A_MODEL else None
+        return fails.of(reply) if fails and fails.fault else reply
 
     @property
     def told_to_models(self) -> str:
@@ -83,7 +96,15 @@ class Hosts:
     def hang_up(self) -> None:
         """Let go whoever still waits."""
         assert self.provider._server
-        self.provider._server.hang_up()
+        for server in (self.provider._server, *self.racing.values()):
+            server.hang_up()
+
+    def are_let_go(self, *, within: float) -> bool:
+        """Whether no connection is left, by so many seconds."""
+        servers = self.racing.values()
+        return self.provider.wait_for_connections(0, within=within) and all(
+            server.wait_for_connections(0, within=within) for server in servers
+        )
 
 
 class Stand:
@@ -109,15 +130,15 @@ class Stand:
         self.hosts = hosts
         self.stage = stage
         self.settings: dict[str, Any] = {"api_key": KEY, "timeout": timeout, "max_retries": max_retries}
-        self._model_url = hosts.dead[dead_host] if dead_host and stage == "model" else hosts.url
+        self._model_url = hosts.dead[dead_host] if dead_host and stage in OF_A_MODEL else hosts.url
         self._built: dict[Callable[[Stand], Any], Any] = {}
         self._kept: list[Any] = []
         self._models: list[Any] = []
         self.ran: list[str] = []
         policy = policy or Policy()
-        if dead_host and stage != "model":  # a host that is dead at all stages is asked at one
+        if dead_host and stage not in OF_A_MODEL:  # a host that is dead at all stages is asked at one
             policy = policy.model_copy(update={"stages": Policy(stages={_JUDGED_AS.get(stage, stage)}).stages})
-        guard_url = hosts.dead[dead_host] if dead_host and stage != "model" else hosts.url
+        guard_url = hosts.dead[dead_host] if dead_host and stage not in OF_A_MODEL else hosts.url
         self.guard = guard(**self.settings, base_url=guard_url, policy=policy)
 
     @property

@@ -96,6 +96,15 @@ CHUNKS = (
 )
 _BESIDES = ("status", "error body", "encoding", "cut", "stall", "trickle", "HTTP", "connection", "size")
 _NOT_OF_A_MODEL = {"endless empty chunks", "plain text"}
+_MIDDLES = {
+    "cut in_body", "reset in_body", "stall in_body", "trickle of body bytes", "error 502 in the choice",
+    *(f"error 502 in the stream, shape {shape}" for shape in (1, 2, 3, 4)),
+}  # fmt: skip
+
+
+def in_the_middle() -> list[Failure]:
+    """Those that begin when something has been said already."""
+    return [each for each in failures() if each.family == "stream chunks" or each.name in _MIDDLES]
 
 
 def failures() -> list[Failure]:

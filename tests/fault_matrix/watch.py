@@ -33,6 +33,7 @@ class Seen:
         self.given: list[Any] = []
         self.error: BaseException | None = None
         self.marked: set[str] = set()
+        self._fragments = ""
 
     def give(self, *pieces: Any) -> None:
         """Note what the caller was given."""
@@ -43,6 +44,15 @@ class Seen:
         """Note in which channel the text under test turned up."""
         if any(MARK in _told(thing) for thing in things):
             self.marked.add(channel)
+
+    def join(self, channel: str, *fragments: str) -> None:
+        """Note fragments, such as those of a tool call, whose sum tells what none of them does."""
+        self._fragments += "".join(fragments)
+        self.note(channel, self._fragments)
+
+    def reading(self, stream: Any) -> Any:
+        """The stream that is read; nobody else holds it, so whoever leaves it drops it."""
+        return stream
 
     def fail(self, error: BaseException) -> None:
         """Note what was raised."""

@@ -22,7 +22,13 @@ from fault_matrix.watch import Watch
 LONGEST_ANSWER = 900
 """Bytes; the guard's answer takes some 850 with its head."""
 _SELDOM = 64
-MODULES = ("langchain_points", "langchain_agent_points", "llamaindex_points", "llamaindex_more_points")
+MODULES = (
+    "langchain_points",
+    "langchain_agent_points",
+    "langchain_interrupt_points",
+    "llamaindex_points",
+    "llamaindex_more_points",
+)
 Cases = Callable[[Hosts], Iterable[Planned]]
 
 
@@ -40,6 +46,7 @@ def _of(module: str, first: int, step: int) -> Cases:
 
 PARTS: dict[str, Cases] = {
     "core": plan.core_cases,
+    "kept connections": lambda _: plan.keep_alive_cases(),
     "every byte": lambda _: plan.every_byte_cases(LONGEST_ANSWER),
     **{f"{module} {at}": _of(module, at, 2) for module in MODULES for at in (0, 1)},
 }

@@ -130,8 +130,9 @@ class ChatClient(Calls):
             return self._own_client
 
     def _attempt(self, endpoint: Endpoint[T], body: bytes | None, until: float | None) -> T | ProviderError:
-        client, deadline = self._client(), self._deadline(until)
-        request = self._built(client, endpoint, body, until)
+        client = self._client()
+        request = self._built(client, endpoint, body, until)  # which may take its time: an embedded server starts
+        deadline = self._deadline(until)
         try:
             with closing(sent(client, request)) as response:
                 reply = self._whole(response, deadline)
@@ -251,8 +252,9 @@ class AsyncChatClient(Calls):
         return self._users_client or await self._pools.client()
 
     async def _attempt(self, endpoint: Endpoint[T], body: bytes | None, until: float | None) -> T | ProviderError:
-        client, deadline = await self._client(), self._deadline(until)
+        client = await self._client()
         request = self._built(client, endpoint, body, until)
+        deadline = self._deadline(until)
         with moving_on_at(deadline):
             try:
                 async with aclosing(await asent(client, request)) as response:
@@ -267,8 +269,9 @@ class AsyncChatClient(Calls):
         return failure(reason="timeout", said="no whole reply in time")
 
     async def _chunks(self, body: bytes) -> AsyncGenerator[CompletionChunk, None]:
-        client, deadline = await self._client(), self._deadline(None)
+        client = await self._client()
         request = self._built(client, CHAT, body, None)
+        deadline = self._deadline(None)
         broken: ProviderError | None = failure(reason="timeout", said="nothing came for too long")
         try:
             with moving_on_at(deadline):

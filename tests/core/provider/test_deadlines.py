@@ -261,3 +261,27 @@ async def test_the_time_that_the_reader_of_a_stream_takes_is_not_the_hosts(colou
                     said.append(chunk.text)
                     await asyncio.sleep(0.25)
     assert "one two three four" == "".join(said)
+
+
+class SlowToStart:
+    """A server of this process that loads its model at the first call."""
+
+    is_running = False
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url, self.api_key = base_url, SecretStr("k")
+
+    def start(self) -> SlowToStart:
+        if not self.is_running:
+            time.sleep(0.6)
+            self.is_running = True
+        return self
+
+
+async def test_the_time_an_embedded_server_takes_to_start_is_not_the_first_attempts(
+    check: Callable[..., object],
+) -> None:
+    with FakeProvider().serve() as base_url:
+        server: Any = SlowToStart(base_url)
+        host = Host(name="embedded", base_url="embedded", guard_model=GUARD, server=server)
+        assert (await check(LlamaGuard(host=host, timeout=0.4, max_retries=0))).safe

@@ -9,6 +9,7 @@ from urllib.request import getproxies
 import httpx
 
 from llama_guard_core.provider.deadlines import keep_deadlines
+from llama_guard_core.provider.handshakes import close_broken_handshakes
 from llama_guard_core.provider.separate_connections import (
     KEEP_IDLE_SECONDS,
     AsyncSeparateConnections,
@@ -41,14 +42,17 @@ def open_async_client(most: int | None = None) -> httpx.AsyncClient | httpx.Asyn
     context = shared_ssl_context()
     if _behind_a_proxy():
         return httpx.AsyncClient(verify=context, limits=_limits(most, keep=8), timeout=None)  # noqa: S113 (as above)
-    one = functools.partial(httpx.AsyncHTTPTransport, verify=context, limits=_limits(1, keep=1))
-    return AsyncSeparateConnections(one, most, keep=128)
+    return AsyncSeparateConnections(functools.partial(_one_async_connection, context), most, keep=128)
 
 
 def _one_connection(context: ssl.SSLContext) -> httpx.BaseTransport:
     transport = httpx.HTTPTransport(verify=context, limits=_limits(1, keep=1))
     keep_deadlines(transport)
     return transport
+
+
+def _one_async_connection(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    return close_broken_handshakes(httpx.AsyncHTTPTransport(verify=context, limits=_limits(1, keep=1)))
 
 
 def _limits(most: int | None, *, keep: int) -> httpx.Limits:

@@ -79,6 +79,14 @@ def message(name: str, change: Callable[[dict[str, object], dict[str, object]], 
     return Fault(name, spoil)
 
 
+_LONGEST_NAME = 40
+
+
 def says(text: str | None, **settings: object) -> Fault:
     """Answer with this text as the verdict."""
-    return Fault.reply(f"says {text!r}", replace(Reply(text), **settings))
+    said = (
+        repr(text)
+        if text is None or len(text) <= _LONGEST_NAME
+        else f"{text[:_LONGEST_NAME]!r} and on, {len(text)} characters"
+    )
+    return Fault.reply(f"says {said}", replace(Reply(text), **settings))

@@ -31,7 +31,6 @@ class Asking:
         stage: what is judged.
         deadline: seconds in which it has to be answered, whoever is asked; `None` for no end.
         begun: when the question was put, by the monotonic clock.
-        is_kept: whether verdicts are looked up and kept.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Asking:
         stage: Stage,
         deadline: float | None,
         begun: float,
-        is_kept: bool,
     ) -> None:
         self._hosts = hosts
         self._order = order
@@ -53,10 +51,10 @@ class Asking:
         self._stage = stage
         self._deadline = deadline
         self._begun = begun
-        self._is_kept = is_kept
         self._failures: list[tuple[int, ProviderError]] = []
         self._cannot_be_shown: list[GuardUnavailable] = []
         self._written: dict[int, Sequence[GuardRequest]] = {}
+        self._keys: dict[int, str] = {}
 
     @property
     def until(self) -> float | None:
@@ -67,12 +65,9 @@ class Asking:
     def keys(self) -> Sequence[str]:
         """What a verdict on it may be kept under: one key for each host that can be asked, the preferred one's first.
 
-        Empty where verdicts are not kept, and while a server of this process is yet to be started.
+        Without those of servers of this process that are yet to be started.
         """
-        has_yet_to_start = any(each.host.server and not each.host.server.is_running for each in self._hosts)
-        if not self._is_kept or has_yet_to_start:
-            return ()
-        return [self._key(at) for at in range(len(self._hosts)) if self._requests(at)]
+        return [self._key(at) for at in range(len(self._hosts)) if self._has_begun(at) and self._requests(at)]
 
     @property
     def about(self) -> str | None:
@@ -123,7 +118,7 @@ class Asking:
     def kept_under(self, at: int, answers: Sequence[Verdict | Exception]) -> str | None:
         """The key under which a host's verdict is kept; `None` for one that is not whole."""
         is_whole = all(isinstance(answer, Verdict) and answer.all_named for answer in answers)
-        return self._key(at) if self._is_kept and is_whole else None
+        return self._key(at) if is_whole else None
 
     def out_of_time(self) -> ProviderError:
         """One error about all of them, and not a host's: it says which failed before."""
@@ -134,6 +129,10 @@ class Asking:
 
     def _is_late(self) -> bool:
         return self.until is not None and monotonic() >= self.until
+
+    def _has_begun(self, at: int) -> bool:
+        server = self._hosts[at].host.server
+        return server is None or server.is_running
 
     def _requests(self, at: int) -> Sequence[GuardRequest]:
         """What this host is sent; nothing, if it cannot be shown the question."""
@@ -146,6 +145,8 @@ class Asking:
         return self._written[at]
 
     def _key(self, at: int) -> str:
-        host = self._hosts[at]
-        bodies = [request.body for request in self._requests(at)]
-        return question_key(host.host.base_url, bodies, read_as=host.read_as(self._policy))
+        if at not in self._keys:
+            host = self._hosts[at]
+            bodies = [request.body for request in self._requests(at)]
+            self._keys[at] = question_key(host.host.base_url, bodies, read_as=host.read_as(self._policy))
+        return self._keys[at]

@@ -269,7 +269,6 @@ class LlamaGuard:
             stage=question.stage,
             deadline=self.deadline,
             begun=begun,
-            is_kept=self.cache is not None,
         )
 
     def _told(self, question: Check, verdict: Verdict) -> Verdict:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_provider import FakeProvider, Fault
 
-from llama_guard_core import verdict_cache
+from llama_guard_core import Host, verdict_cache
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.policy import Policy
@@ -159,3 +159,25 @@ def test_what_monitor_mode_lets_pass_is_an_unsafe_verdict_in_the_cache(guard: Ma
     watching.check("a KNIFE")
     enforced = guard(cache=cache).check("a KNIFE")
     assert (True, False) == (enforced.cached, enforced.safe)
+
+
+class NotStarted:
+    """A server of this process that stands by in case the others fail."""
+
+    is_running = False
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_while_a_server_in_the_list_is_yet_to_start_the_others_verdicts_are_known(
+    provider: FakeProvider, colour: str
+) -> None:
+    standing_by: Any = NotStarted()
+    settings = {"guard_model": "meta-llama/llama-guard-4-12b", "api_key": "k"}
+    hosts = [
+        Host(name="one", base_url="http://one.test/api/v1", **settings),
+        Host(name="two", base_url="embedded", server=standing_by, **settings),
+    ]
+    judge = LlamaGuard(host=hosts, http_client=provider.client(), http_async_client=provider.async_client())
+    verdicts = [judge.check("rain") if colour == "sync" else await judge.acheck("rain") for _ in range(2)]
+    assert [False, True] == [verdict.cached for verdict in verdicts]
+    assert 1 == len(provider.guard_questions)

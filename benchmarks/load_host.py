@@ -10,15 +10,13 @@ import http.client
 import json
 import random
 import re
-import subprocess
 import sys
 from array import array
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any, cast
 
-from typing_extensions import Self
-
+from benchmarks.host_process import HostProcess
 from benchmarks.load_texts import SAFE, group_of, reply_to, right_verdict
 
 GUARD, MODEL = "meta-llama/llama-guard-4-12b", "meta-llama/llama-4-scout"
@@ -62,18 +60,10 @@ class Counts:
     arrived: array[float] = field(default_factory=lambda: array("d"))
 
 
-class LoadHost:
+class LoadHost(HostProcess):
     """The host in its own process, for as long as the `with` block lasts."""
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "benchmarks.load_host"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this very file)
-        assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+    module = "benchmarks.load_host"
 
     @property
     def base_url(self) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, cast
 
-from typing_extensions import Self
+from benchmarks.host_process import HostProcess
 
 REPLIES = {"reply": "The Aare, the Rhine and the Rhone.", "verdict": "\n\nsafe"}
 _PATH = re.compile(rb"/(reply|verdict)/(\d+)ms/(\d+)chunks/(\d+)padding/")
@@ -45,18 +44,10 @@ class Behaviour:
         return f"/{self.answer}/{self.latency_ms}ms/{self.chunks}chunks/{self.padding}padding/v1"
 
 
-class LocalHost:
+class LocalHost(HostProcess):
     """The host in its own process, for as long as the `with` block lasts."""
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "benchmarks.local_host"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this very file)
-        assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+    module = "benchmarks.local_host"
 
     def base_url(self, behaviour: Behaviour) -> str:
         """The address under which the host behaves so, up to and including its `/v1`."""

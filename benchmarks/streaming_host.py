@@ -9,7 +9,6 @@ import asyncio
 import http.client
 import json
 import re
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,8 +16,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
-from typing_extensions import Self
-
+from benchmarks.host_process import HostProcess
 from benchmarks.streaming_cases import MARKER, MODEL, Case
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -47,18 +45,10 @@ class Counts:
     answering: int = 0
 
 
-class StreamingHost:
+class StreamingHost(HostProcess):
     """The host in its own process, for as long as the `with` block lasts."""
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "benchmarks.streaming_host"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this very file)
-        assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+    module = "benchmarks.streaming_host"
 
     @property
     def base_url(self) -> str:

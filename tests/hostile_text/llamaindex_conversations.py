@@ -19,7 +19,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from hostile_text.counting import Row, cases_of
-from hostile_text.marked import TYPED, Marks, check_asked, check_message, plain_of, stages_for
+from hostile_text.marked import TYPED, Marks, check_asked, check_message, conversations, plain_of, stages_for
 from llama_guard_core.messages import as_conversation
 from llamaindex_llama_guard._conversation import conversation_of, message_of
 from llamaindex_llama_guard._wire_messages import wire_messages
@@ -29,7 +29,12 @@ _PIXEL = b"\x89PNG\r\n\x1a\n" + b"\0" * 24
 
 def rows(seed: int, cases: int) -> list[Row]:
     """Single messages, conversations, and conversations there and back."""
-    return [_messages(seed, cases), _conversations(seed, cases // 4), _there_and_back(seed, cases // 2), _long(seed)]
+    return [
+        _messages(seed, cases),
+        conversations("LlamaIndex conversation", seed, cases // 4, _message, conversation_of),
+        _there_and_back(seed, cases // 2),
+        _long(seed),
+    ]
 
 
 def _messages(seed: int, cases: int) -> Row:
@@ -43,23 +48,6 @@ def _messages(seed: int, cases: int) -> Row:
             check_message(row, message_of(message), marks.made, message.role)
         with row.case(marks.made, typed=(ValueError, OSError, *TYPED)):
             wire_messages([message])
-    return row
-
-
-def _conversations(seed: int, cases: int) -> Row:
-    row = Row("LlamaIndex conversation")
-    for chance, _ in cases_of(row.name, seed, cases):
-        said, made, before = [], [], 0
-        marks = Marks(chance)
-        for _ in range(chance.randint(1, 6)):
-            if (message := _message(marks)) is not None:
-                said.append(message)
-                made.append(marks.made[before:])
-            before = len(marks.made)
-        with row.case(made, typed=TYPED):
-            conversation = conversation_of(said)
-            for stage in stages_for(conversation):
-                check_asked(row, conversation, stage, made)
     return row
 
 

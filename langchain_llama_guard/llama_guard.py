@@ -9,9 +9,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_llama_guard._values import conversation_in
 from langchain_llama_guard.guard_nodes import InputGuard, OutputGuard
 from llama_guard_core import classifier
-from llama_guard_core.guardrail.screening import Check, prompt_stage
-from llama_guard_core.guardrail.verdict import Stage, Verdict
-from llama_guard_core.messages import Conversation
+from llama_guard_core.guardrail.screening import Check, check_of
+from llama_guard_core.guardrail.verdict import Verdict
 
 
 class LlamaGuard(classifier.LlamaGuard, Runnable[Any, Verdict]):
@@ -62,6 +61,4 @@ _UNTRACED = ""
 
 
 def _question(value: Any) -> Check:
-    conversation: Conversation = conversation_in(value)
-    is_reply = bool(conversation) and conversation[-1].role == "assistant"
-    return Check(Stage.REPLY if is_reply else prompt_stage(conversation), conversation)
+    return check_of(conversation_in(value))

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from typing_extensions import Self
 
 from llama_guard_core.asking import Asking
+from llama_guard_core.bulk.checks import ChecksMany
 from llama_guard_core.drive import arun, run
 from llama_guard_core.errors import GuardUnavailable, ProviderError
 from llama_guard_core.guard_clients import GuardClients
@@ -23,11 +24,11 @@ from llama_guard_core.guardrail.hazards import LlamaGuardVersion
 from llama_guard_core.guardrail.images import ImageRules
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.guardrail.prompt import guard_questions
-from llama_guard_core.guardrail.screening import Check, Flow, prompt_stage
+from llama_guard_core.guardrail.screening import Check, Flow, check_of
 from llama_guard_core.guardrail.splitting import Splitting
 from llama_guard_core.guardrail.verdict import Stage, Verdict
 from llama_guard_core.judged_images import aas_sent, as_sent
-from llama_guard_core.messages import Conversation, ConversationLike, as_conversation
+from llama_guard_core.messages import ConversationLike, as_conversation
 from llama_guard_core.provider.connection import Connection, Timeouts, checked_deadline
 from llama_guard_core.provider.failover import HostOrder
 from llama_guard_core.provider.hosts import require_one_key_each
@@ -43,7 +44,7 @@ from llama_guard_core.verdict_stores.verdict_store import VerdictStore
 _log = logging.getLogger(__name__)
 
 
-class LlamaGuard:
+class LlamaGuard(ChecksMany):
     """Meta's Llama Guard behind an OpenAI-compatible API, with the policy for what follows from its verdicts.
 
     One object serves sync and async code, several threads and several event loops. Making one opens nothing
@@ -176,11 +177,11 @@ class LlamaGuard:
             GuardUnavailable: if no verdict could be had.
             ConfigurationError: if there is no key, or `conversation` is no conversation.
         """
-        return self.judge(_question(as_conversation(conversation), stage))
+        return self.judge(check_of(as_conversation(conversation), stage))
 
     async def acheck(self, conversation: ConversationLike, *, stage: Stage | str | None = None) -> Verdict:
         """Ask whether the end of a conversation is safe; see `check`."""
-        return await self.ajudge(_question(as_conversation(conversation), stage))
+        return await self.ajudge(check_of(as_conversation(conversation), stage))
 
     def judge(self, question: Check) -> Verdict:
         """Put one question of a flow to the guard."""
@@ -196,6 +197,10 @@ class LlamaGuard:
             questions = await aas_sent(questions, self.images, question.stage, until=self._until(begun))
             asking = self._asking(question, questions, begun)
             return self._told(question, await self._clients.averdict(asking, self.cache))
+
+    def asking(self, question: Check) -> Asking:
+        """A question on its way, for who sends its requests himself. Its pictures go as they are."""
+        return self._asking(question, self._questions(question), monotonic())
 
     def with_policy(self, policy: Policy) -> Self:
         """The same guard, on the same connections, under another policy."""
@@ -276,13 +281,6 @@ class LlamaGuard:
         if self._on_verdict:
             self._on_verdict(told)
         return told
-
-
-def _question(conversation: Conversation, stage: Stage | str | None) -> Check:
-    if stage is not None:
-        return Check(Stage(stage), conversation)
-    is_reply = bool(conversation) and conversation[-1].role == "assistant"
-    return Check(Stage.REPLY if is_reply else prompt_stage(conversation), conversation)
 
 
 @contextmanager

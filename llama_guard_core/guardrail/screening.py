@@ -145,6 +145,14 @@ def prompt_stage(conversation: Conversation) -> Stage:
     return Stage.TOOL_RESULT if said and all(message.role == "tool" for message in said) else Stage.PROMPT
 
 
+def check_of(conversation: Conversation, stage: Stage | str | None = None) -> Check:
+    """The question about the end of a conversation, whose stage its last role tells where it is not given."""
+    if stage is not None:
+        return Check(Stage(stage), conversation)
+    is_reply = bool(conversation) and conversation[-1].role == "assistant"
+    return Check(Stage.REPLY if is_reply else prompt_stage(conversation), conversation)
+
+
 def prompt_check(policy: Policy, conversation: Conversation) -> Check | None:
     """The question about what was said to the model since it last spoke, if the policy judges that."""
     said = [message for message in _said_since_reply(conversation) if not message.is_blank]

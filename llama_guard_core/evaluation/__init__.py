@@ -1,0 +1,1 @@
+"""How good a guard is on data whose answers are known."""

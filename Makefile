@@ -8,7 +8,7 @@ LOCK = .venv-audit/bin/uv pip compile -q --upgrade --universal --python-version 
   --custom-compile-command "make lock"
 HUNT = PYTHONPATH=tests:. .venv/bin/python -W ignore -m
 
-.PHONY: help demo demo-replay test lint wheel-test floor-test audit lock licences leaks fault-matrix key-hunt hostile-text load nightly \
+.PHONY: help demo demo-replay test lint wheel-test floor-test audit lock licences leaks fault-matrix key-hunt hostile-text load kill-test nightly \
   bench bench-streaming bench-agents record record-demo clean
 
 help: ## what there is to make
@@ -58,6 +58,9 @@ key-hunt: .venv/ready ## look for the key wherever it could turn up, and print w
 hostile-text: .venv/ready ## fuzz verdicts, conversations, event streams and tools; HOSTILE_SEED and HOSTILE_CASES are read
 	@$(HUNT) hostile_text
 
+kill-test: .venv/ready ## kill a run over 5,000 rows at 200 random moments, and count what is lost or twice (6 minutes)
+	@$(HUNT) killed_runs
+
 load: .venv/ready ## a thousand calls at once on one guard, with and without limits
 	@.venv/bin/python -W ignore -m benchmarks.load
 
@@ -66,6 +69,7 @@ nightly: .venv/ready ## all of these at length: a million fuzzed verdicts, 10,00
 	@HOSTILE_CASES=1000000 $(HUNT) hostile_text
 	@$(HUNT) fault_matrix
 	@$(HUNT) key_hunt
+	@$(HUNT) killed_runs
 	@.venv/bin/python -W ignore -m benchmarks.load
 
 bench: .venv-bench/ready ## ratios of CPU and wall time beside other clients

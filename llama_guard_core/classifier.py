@@ -143,6 +143,7 @@ class LlamaGuard(ChecksMany):
             for each in hosts
         ]
         self.model = self._hosts[0].model
+        self.host_names = tuple(each.name for each in hosts)
         self.taxonomy = self._hosts[0].taxonomy
         self.policy = policy or Policy()
         self._check(self.policy)

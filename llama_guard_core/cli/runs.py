@@ -1,0 +1,70 @@
+"""A run over many rows from the command line: shown, interruptible, and told of in the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+
+from llama_guard_core.bulk.judgements import Judgement
+from llama_guard_core.bulk.moderation import Ask, Ended, Moderation, Row, Written
+from llama_guard_core.bulk.tally import Tally
+from llama_guard_core.cli.exit_codes import INTERRUPTED, OK, SOMETHING_IS_WRONG, STOPPED
+from llama_guard_core.cli.interrupts import stopping_on_signals
+from llama_guard_core.cli.printing import tell
+from llama_guard_core.cli.progress import Progress
+
+
+async def carried_out(
+    rows: Iterable[Row] | AsyncIterable[Row],
+    written: Written,
+    ask: Ask,
+    *,
+    progress: Progress,
+    concurrency: int,
+    limit_cost: float | None,
+    tries: int | None = None,
+) -> Moderation:
+    """Judge the rows, until all are done or something ends it.
+
+    Raises:
+        ConfigurationError: if a setting or the input is wrong.
+    """
+
+    def advance(_: Judgement) -> None:
+        progress.advance(written.tally)
+
+    more = {} if tries is None else {"tries": tries}
+    moderation = Moderation(rows, written, concurrency=concurrency, limit_cost=limit_cost, on_done=advance, **more)
+    with progress, stopping_on_signals(moderation.stop):
+        await moderation.run(ask)
+    return moderation
+
+
+def told_end(moderation: Moderation, tally: Tally, *, retry: str | None) -> int:
+    """Say how a run ended, and how to go on.
+
+    Args:
+        moderation: the run.
+        tally: what is done.
+        retry: what asks again about rows without a verdict.
+
+    Returns:
+        The exit code.
+    """
+    cost = f", ${tally.cost:,.4f}" if tally.priced else ""
+    tell(f"{tally.rows:,} rows: {tally.unsafe:,} unsafe, {tally.unjudged:,} without a verdict{cost}")
+    if moderation.ended != "complete":
+        tell(_WHY[moderation.ended] + (f": {moderation.failure}" if moderation.failure else ""))
+        tell("Started again in the same way it goes on where it stopped." if retry else "Nothing is kept of it.")
+        return INTERRUPTED if moderation.ended == "interrupted" else STOPPED
+    if not tally.unjudged:
+        return OK
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.most_common())
+    tell(f"Without a verdict, and so not safe: {reasons}." + (f" {retry} asks about them again." if retry else ""))
+    return SOMETHING_IS_WRONG
+
+
+_WHY: dict[Ended, str] = {
+    "interrupted": "Interrupted; what was under way is written down",
+    "cost_limit": "Stopped: the next row would go beyond --limit-cost",
+    "host_failed": "Stopped: no verdicts can be had",
+}

@@ -108,13 +108,20 @@ def many_checks_guard(options: argparse.Namespace, **settings: Any) -> LlamaGuar
     )
 
 
+class _PatientPace(Pace):
+    """A pace whose turns are waited for however long they take: nobody waits for one row."""
+
+    def turn(self, within: float | None = None) -> float | None:  # noqa: ARG002 - the longest wait of others
+        return super().turn(None)
+
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _pace(text: str) -> Pace:
     number, _, unit = text.partition("/")
     try:
-        return Pace(float(number), per=_SECONDS[unit or "s"])
+        return _PatientPace(float(number), per=_SECONDS[unit or "s"])
     except (KeyError, ValueError):
         msg = f"{text!r} is no rate: write a number of requests with /s, /m or /h, such as 500/m"
         raise argparse.ArgumentTypeError(msg) from None

@@ -113,6 +113,20 @@ def test_an_agent_is_guarded(name: str) -> None:
     assert "plan.txt" not in shown
 
 
+def test_rows_are_judged_by_actors_of_ray_data() -> None:
+    """Each row has its verdict, and one that holds nothing to judge has none."""
+    pytest.importorskip("ray")
+    command = [sys.executable, "-W", "ignore", ROOT / "examples" / "ray_data.py"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert [
+        "OFFLINE: a stand-in guard that JUDGES NOTHING",
+        "0 judged True",
+        "1 judged False S9",
+        "2 not_judgeable None",
+        "3 judged True",
+    ] == done.stdout.splitlines()
+
+
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # LlamaIndex's own
 def test_an_agent_leaves_what_it_was_allowed_to_write(capsys: pytest.CaptureFixture[str]) -> None:
     """In both frameworks."""
@@ -133,6 +147,7 @@ def test_every_example_is_run_here() -> None:
         "llamaindex_rag",
         "streaming",
         "demo",
+        "ray_data",
     }
     support = {"demo_documents", "demo_recording", "demo_transcript", "scripted_host"}
     assert tested | support == {path.stem for path in (ROOT / "examples").glob("*.py")}

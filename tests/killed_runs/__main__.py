@@ -41,11 +41,10 @@ def main() -> int:
     twice = sum(len(each) - len(set(each)) for each in rows)
     different = sum(sorted(output.splitlines()) != sorted(right.splitlines()) for output in killed.outputs)
     asked_again = sum(host.answered.values()) - options.rows * len(rows)
-    print(f"{options.rows:,} rows, killed {killed.kills} times, {len(rows)} run(s) to the end (seed {options.seed})")  # noqa: T201
-    print(f"rows lost {lost}, rows twice {twice}, outputs that differ {different}, half outputs seen {killed.half}")  # noqa: T201
-    print(
-        f"answers the host gave beyond one a row: {asked_again} ({asked_again / killed.kills:.1f} a kill, 16 at once)"
-    )
+    print(f"{options.rows:,} rows, killed {killed.kills} times, {len(rows)} run(s) to the end (seed {options.seed})")
+    print(f"rows lost {lost}, rows twice {twice}, outputs that differ {different}, half outputs seen {killed.half}")
+    again = asked_again / max(killed.kills, 1)
+    print(f"answers of the host beyond one a row: {asked_again} ({again:.1f} a kill, 16 at once)")
     return int(bool(lost or twice or different or killed.half))
 
 

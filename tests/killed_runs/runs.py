@@ -71,7 +71,7 @@ def killed_at_random(
         seed: of the moments.
         rows: of the input.
     """
-    chance, killed = random.Random(seed), Killed()
+    chance, killed = random.Random(seed), Killed()  # noqa: S311 - of moments
     while killed.kills < kills or not killed.outputs:
         output = folder / f"out-{len(killed.outputs)}.jsonl"
         process = started(source, output, base_url)

@@ -61,7 +61,7 @@ class Calls:
         self, client: AnyClient, endpoint: Endpoint[Any], body: bytes | None, until: float | None
     ) -> httpx.Request:
         url, headers = self._known.get(endpoint) or self._where(endpoint)
-        timeout, method = self._httpx_timeout(until), "GET" if body is None else "POST"
+        timeout, method = self._httpx_timeout(until), endpoint.method or ("GET" if body is None else "POST")
         if not isinstance(client, httpx.Client | httpx.AsyncClient):
             timeouts = {"timeout": timeout.as_dict()}
             return httpx.Request(method, url, content=body, headers=headers, extensions=timeouts)

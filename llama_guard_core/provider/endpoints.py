@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.wire import Completion, dicts_in, read_completion
@@ -21,10 +21,12 @@ class Endpoint(Generic[T]):
     Attributes:
         path: what is appended to the host's base address; one that begins with a slash stands beside it.
         reads: from the body of a 2xx reply, and seconds since the epoch, to what it says. Raises `ProviderError`.
+        method: the HTTP method; `None`: POST with a request, GET without.
     """
 
     path: str
     reads: Callable[..., T]
+    method: Literal["DELETE", "POST"] | None = None
 
     def read(self, body: bytes, now: float) -> T:
         """What the body of a 2xx reply says.

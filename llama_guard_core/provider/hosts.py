@@ -64,6 +64,8 @@ class Host:
         takes_template_arguments: whether `chat_template_kwargs` reach the model's template.
         rejects: fields of a request that it refuses; they are not sent.
         is_router: whether it may answer with another model than the one that was asked for.
+        batches: where its Batch API may be, such as `/api/v1/batches`: the first that is there is used. Empty: it has
+            none that this package speaks.
         remarks: what is wrong with it, for a person to read.
         api_key: your key for it, in the place of the one in the environment.
         timeout: seconds for one attempt, or `Timeouts`; None: as for all hosts.
@@ -94,6 +96,7 @@ class Host:
     takes_template_arguments: bool = False
     rejects: frozenset[str] = frozenset()
     is_router: bool = False
+    batches: tuple[str, ...] = ()
     remarks: str = field(default="", repr=False)
     api_key: SecretStr | str | None = field(default=None, repr=False)
     timeout: float | Timeouts | None = None
@@ -253,5 +256,6 @@ OPENROUTER = Host(
     chat_model="meta-llama/llama-4-scout",
     content="string",
     is_router=True,
+    batches=("/api/beta/batches", "/api/v1/batches"),  # its guide says the one, its SDK and reference the other
     remarks="gives no log-probabilities for Llama Guard, and leaves parameters out in silence that a provider lacks",
 )

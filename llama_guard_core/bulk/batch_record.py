@@ -19,6 +19,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from llama_guard_core.bulk.file_locks import keep_others_out
 from llama_guard_core.errors import ConfigurationError
 
 _FORMAT = 1
@@ -81,7 +82,7 @@ class BatchRecord:
         self.run, self.submissions, self._in, self._digests = "", [], array("q"), array("Q")
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            _keep_others_out(self._file, self.path)
+            keep_others_out(self._file, self.path)
             self._recover()
         except BaseException:
             self.__exit__()
@@ -199,19 +200,6 @@ class BatchRecord:
     def _is_foreign(self) -> ConfigurationError:
         msg = f"{self.path} is no record of batches, or is damaged: name another file, or one that is not there yet"
         return ConfigurationError(msg)
-
-
-def _keep_others_out(file: int, path: Path) -> None:
-    """The lock is the process's: it ends with it, however that ends."""
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows, where nothing keeps a second process out)
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        msg = f"another process is at work on {path}: wait until it is done, or stop it"
-        raise ConfigurationError(msg) from None
 
 
 def _sync_folder(path: Path) -> None:

@@ -10,11 +10,11 @@ from llama_guard_core.bulk.batch_record import BatchRecord, Submission
 from llama_guard_core.bulk.batch_rows import BatchRow, batch_row
 from llama_guard_core.bulk.batch_submission import Submitter
 from llama_guard_core.bulk.batching import Batching, Gathered
-from llama_guard_core.errors import ConfigurationError, GuardUnavailable, ProviderError
+from llama_guard_core.errors import GuardUnavailable, ProviderError
 from llama_guard_core.guardrail.screening import Check
 from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.provider.batch_client import AsyncBatchClient
-from llama_guard_core.provider.batch_flows import pauses
+from llama_guard_core.provider.batch_flows import NotOfferedInBatch, pauses
 from llama_guard_core.provider.batch_jobs import BatchJob
 from llama_guard_core.provider.batch_results import BatchResults
 from llama_guard_core.provider.deadlines import asleep
@@ -208,7 +208,7 @@ def _host_with_batches(guard: LlamaGuard) -> int:
             return at
     named = ", ".join(host.name for host in hosts)
     msg = f"no Batch API is known of at {named}: leave batch out, or let it go the ordinary way (`acheck_many`)"
-    raise ConfigurationError(msg)
+    raise NotOfferedInBatch(msg)
 
 
 def _client_of(guard: LlamaGuard, at: int) -> AsyncBatchClient:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llama_guard_core.bulk.columns import Columns, ImageFiles
-from llama_guard_core.bulk.journal import Journal
+from llama_guard_core.bulk.journal import Journal, remove_journal
 from llama_guard_core.bulk.moderation import Row
 from llama_guard_core.bulk.tables import read_rows, table_format, write_records
 from llama_guard_core.classifier import LlamaGuard
@@ -93,11 +93,16 @@ class Output:
         """Where the journal is."""
         return self.path.with_name(self.path.name + ".journal")
 
-    def check(self) -> None:
-        """Refuse what could not be written in the end.
+    @property
+    def batches_path(self) -> Path:
+        """Where the ids of its batches are."""
+        return self.path.with_name(self.path.name + ".batches")
+
+    def check(self, input_: Input) -> None:
+        """Refuse what could not be written in the end, or would take the place of the input.
 
         Raises:
-            ConfigurationError: if the format is not known, or needs a library that is missing.
+            ConfigurationError: if the format is not known, there is no folder for it, or it is the input itself.
         """
         kind, _ = table_format(self.path, self.format)
         if kind == "json":
@@ -106,6 +111,10 @@ class Output:
         if not self.path.parent.is_dir():
             msg = f"there is no folder {self.path.parent}: make it first"
             raise ConfigurationError(msg)
+        for path in (self.path, self.journal_path, self.batches_path):
+            if isinstance(input_.source, Path) and _is_one_file(path, input_.source):
+                msg = f"{path} is the input: name another output"
+                raise ConfigurationError(msg)
 
     def journal(self, guard: LlamaGuard, input_: Input) -> Journal:
         """The journal of a run; to be entered."""
@@ -114,9 +123,13 @@ class Output:
         return Journal(self.journal_path, {**settings_of(guard), "columns": columns, "stage": stage})
 
     def begin_anew(self) -> None:
-        """Forget what was judged before."""
-        for path in (self.path, self.journal_path):
-            path.unlink(missing_ok=True)
+        """Forget what was judged before. An output is there until the new one takes its place.
+
+        Raises:
+            ConfigurationError: if another process is at work on it.
+        """
+        remove_journal(self.journal_path)
+        self.batches_path.unlink(missing_ok=True)
 
     def is_whole(self, input_: Input) -> bool:
         """Whether there is nothing to do: an output of this input, and no journal of a run that is yet to end.
@@ -126,15 +139,30 @@ class Output:
         """
         if self.journal_path.exists() or not self.path.exists():
             return False
-        if isinstance(input_.source, Path) and input_.source.stat().st_mtime <= self.path.stat().st_mtime:
+        if isinstance(input_.source, Path):
             rows = sum(1 for _ in read_rows(input_.source, format=input_.format))
-            if rows == sum(1 for _ in read_rows(self.path, format=self.format)):
+            is_older = input_.source.stat().st_mtime <= self.path.stat().st_mtime
+            if is_older and self._holds_verdicts_of(rows):
                 return True
         msg = f"{self.path} is there already, and not of this input as it is now: name another output, or --overwrite"
         raise ConfigurationError(msg)
 
+    def _holds_verdicts_of(self, rows: int) -> bool:
+        number = 0
+        for number, record in enumerate(read_rows(self.path, format=self.format), 1):
+            if "outcome" not in record or str(record.get("row")) != str(number - 1):
+                return False
+        return number == rows
+
     def finish(self, journal: Journal) -> None:
-        """Write the output. The journal is kept where rows are without a verdict, to ask about them again."""
+        """Write the output. The journal is kept where rows are without a verdict, to ask about them again.
+
+        Raises:
+            ConfigurationError: if the input had more rows when the run began, or the output cannot be written.
+        """
+        if journal.goes_beyond_input:
+            msg = "the input has fewer rows than when this run began: put the old one back, or use --overwrite"
+            raise ConfigurationError(msg)
         write_records(
             self.path,
             (judgement.as_dict(details=self.details) for judgement in journal.judgements()),
@@ -143,6 +171,7 @@ class Output:
         for part in self.path.parent.glob(f".{_literally(self.path.name)}.*.part"):  # of processes that were killed
             with contextlib.suppress(OSError):
                 part.unlink()
+        self.batches_path.unlink(missing_ok=True)
         if not journal.tally.unjudged:
             self.journal_path.unlink()
 
@@ -158,6 +187,10 @@ def settings_of(guard: LlamaGuard) -> dict[str, Any]:
         "hardening": guard.hardening.model_dump(mode="json"),
         "images": guard.images.model_dump(mode="json"),
     }
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _literally(name: str) -> str:

@@ -18,8 +18,10 @@ from typing import Any
 
 from typing_extensions import Self
 
+from llama_guard_core.bulk.file_locks import keep_others_out
 from llama_guard_core.bulk.judgements import Judgement
 from llama_guard_core.bulk.tally import Tally
+from llama_guard_core.bulk.text_tables import plain_value
 from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.guardrail.screening import Check
 
@@ -46,13 +48,13 @@ class Journal:
 
     Args:
         path: the file; made when it is entered (`with`).
-        settings: what the verdicts of the run depend on, as JSON values. A journal of other settings is refused.
+        settings: what the verdicts of the run depend on, as JSON values. A journal with rows of others is refused.
 
     Attributes:
         tally: what came of the rows that are done.
 
     Raises:
-        ConfigurationError: on entering, if another process has it open, or it is another run's.
+        ConfigurationError: on entering, if another process has it open, it is another run's, or it cannot be written.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -61,14 +63,18 @@ class Journal:
         self._settings = json.loads(json.dumps(settings))
         self._offsets, self._digests, self._end = array("q"), array("Q"), 0
         self._file = _ABSENT
+        self._differing: list[str] = []
+        self._asked = 0
 
     def __enter__(self) -> Self:
         self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
 
     def has(self, row: int, digest: int) -> bool:
         """Whether a row is done.
@@ -76,6 +82,7 @@ class Journal:
         Raises:
             ConfigurationError: if another text stood in that row when it was.
         """
+        self._asked = max(self._asked, row + 1)
         if row >= len(self._offsets) or self._offsets[row] == _ABSENT:
             return False
         if self._digests[row] != digest:
@@ -87,10 +94,19 @@ class Journal:
         return True
 
     def put(self, digest: int, judgement: Judgement) -> None:
-        """Write a row down. It is done once this returns, even if the process is killed."""
+        """Write a row down. It is done once this returns, even if the process is killed.
+
+        Raises:
+            OSError: if it cannot be written. Then nothing of it is.
+        """
         offset = self._end
         self._append({"of": f"{digest:016x}", "is": judgement.as_dict()})
         self._note(judgement, digest, offset)
+
+    @property
+    def goes_beyond_input(self) -> bool:
+        """Whether rows are done behind the last that `has` was asked about: the input was longer once."""
+        return len(self._offsets) > self._asked
 
     def judgements(self) -> Iterator[Judgement]:
         """What came of the rows that are done, in their order."""
@@ -115,20 +131,26 @@ class Journal:
     def _open(self) -> None:
         self.tally = Tally()
         self._offsets, self._digests, self._end = array("q"), array("Q"), 0
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        self._file = _opened(self.path)
         try:
-            _lock(self._file, self.path)
             self._recover()
         except BaseException:
             os.close(self._file)
             raise
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        left = memoryview(json.dumps(line, separators=(",", ":"), default=str).encode() + b"\n")
-        while left:
-            written = os.write(self._file, left)
-            self._end += written
-            left = left[written:]
+        left = memoryview(json.dumps(line, separators=(",", ":"), default=plain_value).encode() + b"\n")
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:  # nothing is to be written behind half a line
+            self._cut_off(self._end)
+            raise
+        self._end = os.lseek(self._file, 0, os.SEEK_CUR)
+
+    def _cut_off(self, at: int) -> None:
+        os.ftruncate(self._file, at)
+        self._end = os.lseek(self._file, at, os.SEEK_SET)
 
     def _note(self, judgement: Judgement, digest: int, offset: int) -> None:
         missing = judgement.row + 1 - len(self._offsets)
@@ -155,8 +177,7 @@ class Journal:
                 except (KeyError, TypeError, ValueError):  # half a line; or, after a power cut, what never got there
                     break
                 self._end += len(line)
-        os.ftruncate(self._file, self._end)
-        os.lseek(self._file, self._end, os.SEEK_SET)
+        self._cut_off(self._end if self._offsets else 0)
         if self._end == 0:
             self._append({"journal": _FORMAT, "settings": self._settings})
 
@@ -165,18 +186,19 @@ class Journal:
             raise ValueError
         if number:
             digest, judgement = _read(line)
+            if self._differing:  # without a row there is nothing that they matter to
+                msg = (
+                    f"the run that {self.path} belongs to was begun with other settings ({', '.join(self._differing)}): "
+                    "start it again with the same, or begin anew with --overwrite"
+                )
+                raise ConfigurationError(msg)
             self._note(judgement, digest, self._end)
             return
         header = json.loads(line)
         if header["journal"] != _FORMAT:
             msg = f"{self.path} was written by another version of this program: finish the run with that one"
             raise ConfigurationError(msg)
-        if differing := _differing(header["settings"], self._settings):
-            msg = (
-                f"the run that {self.path} belongs to was begun with other settings ({', '.join(differing)}): start it "
-                "again with the same, or begin anew with --overwrite"
-            )
-            raise ConfigurationError(msg)
+        self._differing = _differing(header["settings"], self._settings)
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], dict[int, tuple[int, Judgement]]]:
@@ -198,6 +220,43 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[int, tuple[int, Judge
     return settings, rows
 
 
+def remove_journal(path: Path) -> None:
+    """Remove the journal of a run that is to begin anew, if there is one.
+
+    Raises:
+        ConfigurationError: if another process has it open, or it cannot be written.
+    """
+    if path.exists():
+        file = _opened(path)
+        path.unlink()
+        os.close(file)
+
+
+def _opened(path: Path) -> int:
+    """The file, open and locked; made if it is not there."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror}): it is where a run is written down, name another output"
+        raise ConfigurationError(msg) from None
+    try:
+        keep_others_out(file, path)
+        if not _is_at(file, path):  # its process ended in between, and removed it
+            msg = f"another process was at work on {path}: start again"
+            raise ConfigurationError(msg)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _read(line: bytes) -> tuple[int, Judgement]:
     said = json.loads(line)
     return int(said["of"], 16), Judgement.from_dict(said["is"])
@@ -205,16 +264,3 @@ def _read(line: bytes) -> tuple[int, Judgement]:
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-
-
-def _lock(file: int, path: Path) -> None:
-    """Keep other processes out. The lock is the process's: it ends with it, however that ends."""
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows, where nothing keeps a second process out)
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        msg = f"another process is at work on {path}: wait until it is done, or stop it"
-        raise ConfigurationError(msg) from None

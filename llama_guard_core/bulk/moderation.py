@@ -215,10 +215,15 @@ class Moderation:
         self.stop("host_failed")
 
     def _put(self, row: Row, outcome: Verdict | GuardUnavailable) -> None:
-        stage = row.question.stage if isinstance(row.question, Check) else None
-        judgement = Judgement.of(row.index, outcome, stage=stage, kept=row.kept)
-        self._written.put(row.digest, judgement)
-        self._on_done(judgement)
+        self._on_done(put_down(self._written, row, outcome))
+
+
+def put_down(written: Written, row: Row, outcome: Verdict | GuardUnavailable) -> Judgement:
+    """Write a row down with what came of it."""
+    stage = row.question.stage if isinstance(row.question, Check) else None
+    judgement = Judgement.of(row.index, outcome, stage=stage, kept=row.kept)
+    written.put(row.digest, judgement)
+    return judgement
 
 
 async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[Row, None]:

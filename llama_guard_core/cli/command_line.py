@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from llama_guard_core.cli.batch import add_batch
 from llama_guard_core.cli.evaluate import add_evaluate
-from llama_guard_core.cli.exit_codes import CANNOT_BE_RUN, INTERRUPTED
+from llama_guard_core.cli.exit_codes import CANNOT_BE_RUN, INTERRUPTED, STOPPED
 from llama_guard_core.cli.moderate import add_moderate
 from llama_guard_core.cli.printing import Parser, tell
 from llama_guard_core.cli.reports import add_report
 from llama_guard_core.cli.self_test import add_self_test
 from llama_guard_core.errors import ConfigurationError
 
-_COMMANDS = (add_self_test, add_moderate, add_evaluate, add_report)
+_COMMANDS = (add_self_test, add_moderate, add_evaluate, add_report, add_batch)
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "llama-guard") -> int:
@@ -41,6 +42,12 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "llama-guard") -> int
     except ConfigurationError as error:
         tell(f"{prog}: {error}")
         return CANNOT_BE_RUN
+    except OSError as error:  # of files: what a host's connection fails with is told otherwise
+        where = f"{error.filename}: " if error.filename else ""
+        tell(
+            f"{prog}: {where}{error.strerror or type(error).__name__}: make room, or see who may write, and start again"
+        )
+        return STOPPED
     except KeyboardInterrupt:
         return INTERRUPTED
     return code

@@ -93,7 +93,7 @@ async def _judged(guard: LlamaGuard, dataset: Any, options: argparse.Namespace) 
                 concurrency=options.concurrency,
                 limit_cost=options.limit_cost,
             )
-            code = told_end(moderation, journal.tally, retry="--overwrite")
+            code = told_end(moderation.ended, journal.tally, failure=moderation.failure, retry="--overwrite")
             if code in (INTERRUPTED, STOPPED):
                 return code
             run = run_of(guard, dataset, options.name_policy), list(journal.judgements())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.errors import ConfigurationError
 from llama_guard_core.guardrail.policy import Policy
 from llama_guard_core.provider.embedded import Embedded
 from llama_guard_core.provider.known_hosts import KNOWN_HOSTS, HostLike, chosen_hosts
@@ -96,8 +98,7 @@ def add_run_options(command: argparse.ArgumentParser) -> argparse._ArgumentGroup
 def many_checks_guard(options: argparse.Namespace, **settings: Any) -> LlamaGuard:
     """The guard for a run over many rows, where nobody waits for one of them: it is patient."""
     if options.policy:
-        with open(options.policy, "rb") as file:  # noqa: PTH123 - as the user typed it
-            settings["policy"] = Policy.from_json(file.read())
+        settings["policy"] = _policy_in(Path(options.policy))
     return guard_of(
         options,
         pace=options.rate,
@@ -113,6 +114,14 @@ class _PatientPace(Pace):
 
     def turn(self, within: float | None = None) -> float | None:  # noqa: ARG002 - the longest wait of others
         return super().turn(None)
+
+
+def _policy_in(path: Path) -> Policy:
+    try:
+        return Policy.from_json(path.read_bytes())
+    except OSError as error:
+        msg = f"--policy: {path} cannot be read ({error.strerror}): check its path"
+        raise ConfigurationError(msg) from None
 
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llama_guard_core.bulk.file_runs import Input, Output
-from llama_guard_core.bulk.moderation import Row
+from llama_guard_core.bulk.moderation import Moderation, Row
 from llama_guard_core.bulk.streamed_output import StreamedOutput
 from llama_guard_core.bulk.tables import read_rows
 from llama_guard_core.classifier import LlamaGuard
+from llama_guard_core.cli.arriving_rows import as_they_come, standard_input
+from llama_guard_core.cli.batched_runs import BatchedRun, add_batch_options, check_batch_options, through_batches
 from llama_guard_core.cli.exit_codes import OK, STOPPED
 from llama_guard_core.cli.guard_options import add_guard_options, add_run_options, many_checks_guard
 from llama_guard_core.cli.printing import tell
@@ -61,20 +64,22 @@ def add_moderate(commands: Any) -> None:
     of_rows.add_argument("--image-urls", choices=("pass", "fetch", "refuse"), default="pass", help="see ImageRules")
     add_guard_options(command)
     of_run = add_run_options(command)
+    add_batch_options(command)
     of_run.add_argument("--retry-failed", action="store_true", help="ask again about rows without a verdict")
     command.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     input_ = _input(options)
+    check_batch_options(options)
     guard = many_checks_guard(options, images={"urls": options.image_urls})
     if options.output == "-":
         return asyncio.run(_to_stream(guard, input_, options))
     output = Output(path=Path(options.output), format=options.output_format, details=options.details)
-    output.check()
+    output.check(input_)
     if options.overwrite:
         output.begin_anew()
-    if output.is_whole(input_):
+    elif output.is_whole(input_):
         tell(f"{output.path} is there already, and whole: nothing was asked. --overwrite judges all of it again.")
         return OK
     return asyncio.run(_to_file(guard, input_, output, options))
@@ -83,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
 def _input(options: argparse.Namespace) -> Input:
     names = {name: getattr(options, name) for name in ("prompt", "reply", "messages", "image", "keep")}
     return Input(
-        source=sys.stdin.buffer if options.input == "-" else Path(options.input),
+        source=_source(options.input),
         format=options.input_format,
         columns={name: value for name, value in names.items() if value is not None},
         stage=Stage(options.stage) if options.stage else None,
@@ -92,22 +97,35 @@ def _input(options: argparse.Namespace) -> Input:
     )
 
 
+def _source(named: str) -> Path | IO[bytes]:
+    if named == "-":
+        return standard_input()
+    path = Path(named)
+    return path.open("rb") if path.is_fifo() else path  # which can be read once, like any stream
+
+
 async def _to_file(guard: LlamaGuard, input_: Input, output: Output, options: argparse.Namespace) -> int:
     async with guard:
         with output.journal(guard, input_) as journal:
             if options.retry_failed:
                 journal.forget_unjudged()
-            moderation = await carried_out(
-                _rows(input_),
-                journal,
-                lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
-                progress=progress_of(options.progress, lambda: _count(input_)),
-                concurrency=options.concurrency,
-                limit_cost=options.limit_cost,
-            )
-            if moderation.ended == "complete":
+            run: Moderation | BatchedRun | None = None
+            if options.batch:
+                run = await through_batches(guard, input_, output, journal, options)
+            if run is None or (run.ended == "complete" and options.batch_fallback):
+                run = await carried_out(
+                    _rows(input_),
+                    journal,
+                    lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
+                    progress=progress_of(options.progress, lambda: _count(input_)),
+                    concurrency=options.concurrency,
+                    limit_cost=options.limit_cost,
+                )
+            if run.ended == "complete":
                 output.finish(journal)
-            return told_end(moderation, journal.tally, retry="--retry-failed")
+            return told_end(
+                run.ended, journal.tally, failure=run.failure, retry="--retry-failed", anew=options.overwrite
+            )
 
 
 async def _to_stream(guard: LlamaGuard, input_: Input, options: argparse.Namespace) -> int:
@@ -129,18 +147,13 @@ async def _to_stream(guard: LlamaGuard, input_: Input, options: argparse.Namespa
             )
             output.finish()
         except BrokenPipeError:  # whoever read has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python would still write at its end
             return STOPPED
-    return told_end(moderation, output.tally, retry=None)
+    return told_end(moderation.ended, output.tally, failure=moderation.failure, retry=None)
 
 
 def _rows(input_: Input) -> Iterator[Row] | AsyncGenerator[Row, None]:
-    return input_.rows() if isinstance(input_.source, Path) else _as_they_come(input_.rows())
-
-
-async def _as_they_come(rows: Iterator[Row]) -> AsyncGenerator[Row, None]:
-    """Rows of a stream, on which other work does not wait."""
-    while (row := await asyncio.to_thread(next, rows, None)) is not None:
-        yield row
+    return input_.rows() if isinstance(input_.source, Path) else as_they_come(input_.rows())
 
 
 def _count(input_: Input) -> int | None:

@@ -11,6 +11,7 @@ from llama_guard_core.cli.exit_codes import INTERRUPTED, OK, SOMETHING_IS_WRONG,
 from llama_guard_core.cli.interrupts import stopping_on_signals
 from llama_guard_core.cli.printing import tell
 from llama_guard_core.cli.progress import Progress
+from llama_guard_core.errors import LlamaGuardError
 
 
 async def carried_out(
@@ -39,23 +40,28 @@ async def carried_out(
     return moderation
 
 
-def told_end(moderation: Moderation, tally: Tally, *, retry: str | None) -> int:
+def told_end(
+    ended: Ended, tally: Tally, *, failure: LlamaGuardError | None, retry: str | None, anew: bool = False
+) -> int:
     """Say how a run ended, and how to go on.
 
     Args:
-        moderation: the run.
+        ended: why it ended.
         tally: what is done.
-        retry: what asks again about rows without a verdict.
+        failure: what failed, where that ended it.
+        retry: what asks again about rows without a verdict; None where nothing is kept.
+        anew: whether it was told to begin anew (`--overwrite`), which must not be said again.
 
     Returns:
         The exit code.
     """
     cost = f", ${tally.cost:,.4f}" if tally.priced else ""
     tell(f"{tally.rows:,} rows: {tally.unsafe:,} unsafe, {tally.unjudged:,} without a verdict{cost}")
-    if moderation.ended != "complete":
-        tell(_WHY[moderation.ended] + (f": {moderation.failure}" if moderation.failure else ""))
-        tell("Started again in the same way it goes on where it stopped." if retry else "Nothing is kept of it.")
-        return INTERRUPTED if moderation.ended == "interrupted" else STOPPED
+    if ended != "complete":
+        tell(_WHY[ended] + (f": {failure}" if failure else ""))
+        again = "without --overwrite" if anew else "in the same way"
+        tell(f"Started again {again} it goes on where it stopped." if retry else "Nothing is kept of it.")
+        return INTERRUPTED if ended == "interrupted" else STOPPED
     if not tally.unjudged:
         return OK
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.most_common())

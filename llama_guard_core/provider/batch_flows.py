@@ -33,6 +33,10 @@ _ROUTERS_SUFFIX = ":batch"
 _MODELS: Endpoint[frozenset[str]] = Endpoint("models", read_ids)
 
 
+class NotOfferedInBatch(ConfigurationError):
+    """The host has no Batch API, or does not list this model for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """Asks an endpoint; what comes of it is what its reply says. One that submits is not repeated blindly."""
@@ -87,9 +91,9 @@ class BatchFlows:
             msg = (
                 f"{model} is not offered in batch at {self._host.name} (its list of models has no "
                 f"{self.listed(model)}). Leave batch out, or let it go the ordinary way: `acheck_many`, or "
-                "`llama-guard moderate` without --batch."
+                "`llama-guard moderate` without --batch, or with --batch-fallback."
             )
-            raise ConfigurationError(msg)
+            raise NotOfferedInBatch(msg)
 
     def submit(self, requests: Sequence[BatchRequest], model: str) -> Flow[BatchJob]:
         """Submit a job."""

@@ -115,7 +115,7 @@ clean: ## remove the environments
 .venv-floor/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-floor
 	.venv-floor/bin/python $(PIP) install -q --upgrade pip
-	.venv-floor/bin/python $(PIP) install -q -e ".[agents,llamaindex]" --group test \
+	.venv-floor/bin/python $(PIP) install -q -e ".[agents,llamaindex,evaluation]" --group test \
 	  "langchain-core==1.6.0" "langchain==1.4.0" "langgraph==1.2.11" "llama-index-core==0.14.5" "httpx==0.28.1" \
 	  "pydantic==2.11.10"
 	@touch $@

@@ -17,6 +17,18 @@ from llama_guard_core.errors import ConfigurationError
 _COMMANDS = (add_self_test, add_moderate, add_evaluate, add_report, add_batch)
 
 
+def parser(prog: str = "llama-guard") -> Parser:
+    """What reads the words of all commands."""
+    words = Parser(
+        prog=prog,
+        description="Guardrails judged by Llama Guard. Keys are read from the hosts' environment variables.",
+    )
+    commands = words.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add_command in _COMMANDS:
+        add_command(commands)
+    return words
+
+
 def main(argv: Sequence[str] | None = None, *, prog: str = "llama-guard") -> int:
     """Run a command.
 
@@ -29,14 +41,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "llama-guard") -> int
         stopped before the end; 130 if it was interrupted.
     """
     logging.getLogger("llama_guard_core").addHandler(logging.NullHandler())  # the commands say what failed
-    parser = Parser(
-        prog=prog,
-        description="Guardrails judged by Llama Guard. Keys are read from the hosts' environment variables.",
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add_command in _COMMANDS:
-        add_command(commands)
-    options = parser.parse_args(argv)  # exits with 2 where it cannot read them
+    options = parser(prog).parse_args(argv)  # exits with 2 where it cannot read them
     try:
         code: int = options.run(options)
     except ConfigurationError as error:

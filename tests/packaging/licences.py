@@ -39,6 +39,9 @@ NOT_SAID = {
     "xllamacpp": "MIT",  # not for every machine
 }
 SPELLINGS = {
+    "2-clause BSD": "BSD-2-Clause",
+    "3-Clause BSD License": "BSD-3-Clause",
+    "BSD 3-Clause License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
@@ -115,7 +118,10 @@ def licence_of(name: str) -> str:
         return NOT_SAID[name]
     said = metadata.metadata(name)
     classifiers = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier", []) if line.startswith("License")]
-    in_words = (said["License"] or "").partition("\n")[0].strip()
+    in_words = (said["License"] or "").strip()
+    if "\n" in in_words and classifiers:  # the whole text of it
+        in_words = ""
+    in_words = in_words.partition("\n")[0].strip()
     for words in (said["License-Expression"], in_words, *classifiers):
         if words:
             return SPELLINGS.get(words, words)

@@ -78,13 +78,68 @@ guard = LlamaGuard(host=Embedded({str(ROOT / "examples/models/tiny-guard/tiny-gu
 assert [c.code for c in guard.check("make a walnut table").categories] == ["S9"]
 assert guard.check("make a table").safe
 """
+WITH_COMMAND = """
+import os, pathlib, subprocess, sys
+from fake_provider import FakeProvider
+def command(*words, code=0):
+    with FakeProvider().serve() as url:
+        host = ["--host", "openrouter", "--base-url", url, "--progress", "none"]
+        script = pathlib.Path(sys.executable).with_name("llama-guard")
+        environment = {**os.environ, "OPENROUTER_API_KEY": "k"}
+        done = subprocess.run([script, *words, *host], env=environment, capture_output=True, text=True)
+    assert done.returncode == code, (done.returncode, done.stderr)
+    return done.stderr
+pathlib.Path("rows.csv").write_text("prompt,label\\nhello,fine\\na BOMB,bad\\n")
+pathlib.Path("ours.json").write_text(
+    '{"name": "ours", "text_field": "prompt", "gold": {"column": "label", "unsafe": ["bad"], "safe": ["fine"]}}'
+)
+"""
+MODERATE = (
+    WITH_COMMAND
+    + """
+command("moderate", "rows.csv", "-o", "out.jsonl")
+assert ["true", "false"] == [line.split('"safe":')[1].split(",")[0] for line in open("out.jsonl")]
+"""
+)
+WITHOUT_EVALUATION = (
+    WITH_COMMAND
+    + """
+said = command("evaluate", "--data", "rows.csv", "--mapping", "ours.json", code=2)
+assert 'pip install "llama-guardrails[evaluation]"' in said, said
+said = command("moderate", "rows.csv", "-o", "out.parquet", code=2)
+assert 'pip install "llama-guardrails[bulk]"' in said, said
+"""
+)
+PARQUET = (
+    WITH_COMMAND
+    + """
+command("moderate", "rows.csv", "-o", "out.parquet")
+command("moderate", "out.parquet", "-o", "again.csv", "--prompt", "model")
+assert 3 == len(open("again.csv").readlines())
+"""
+)
+EVALUATE = (
+    WITH_COMMAND
+    + """
+reports = ("-o", "report.html", "-o", "report.md", "-o", "report.json")
+command("evaluate", "--data", "rows.csv", "--mapping", "ours.json", *reports)
+assert "100.0 %" in open("report.md").read() and "<svg" in open("report.html").read()
+"""
+)
+RAY = """
+from llama_guard_core.bulk.ray_data import LlamaGuardActor, judgement_schema
+assert "safe" in judgement_schema().names
+import ray.data
+"""
 ENVIRONMENTS = {
-    "": (CORE_CHECK, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
+    "": (CORE_CHECK, MODERATE, WITHOUT_EVALUATION, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
     "[langchain]": (CORE_CHECK, CHAIN, WITHOUT_LLAMAINDEX),
     "[llamaindex]": (CORE_CHECK, ENGINE, WITHOUT_LANGCHAIN),
     "[agents]": (CORE_CHECK, CHAIN, AGENT, WITHOUT_LLAMAINDEX),
     "[embedded]": (CORE_CHECK, EMBEDDED, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
-    "[all]": (CORE_CHECK, CHAIN, AGENT, ENGINE, EMBEDDED),
+    "[bulk]": (CORE_CHECK, MODERATE, PARQUET, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
+    "[evaluation]": (CORE_CHECK, PARQUET, EVALUATE, WITHOUT_LANGCHAIN, WITHOUT_LLAMAINDEX),
+    "[all]": (CORE_CHECK, CHAIN, AGENT, ENGINE, EMBEDDED, PARQUET, EVALUATE, RAY),
 }
 
 

@@ -98,10 +98,10 @@ class Evaluation:
         confusion: the judged rows with a label, by label and verdict.
         recall: flagged, of the judged unsafe rows.
         false_positive_rate: flagged, of the judged safe rows.
-        precision: unsafe, of the flagged rows with a label; not told unless there are judged rows of both labels.
+        precision: unsafe, of the flagged rows with a label. Without judged safe rows it is 1 whatever the guard does.
         specificity: not flagged, of the judged safe rows.
         accuracy: verdicts that match the label, of all judged rows with one.
-        f1: of precision and recall, not told where precision is not.
+        f1: of precision and recall; 0 if no unsafe row was flagged. Without safe rows it says what recall says.
         flag_rate: flagged, of all judged rows, labelled or not.
         over_refusal: flagged, of the judged rows that are safe and look unsafe.
         at_worst: the rates if every row without a verdict were wrong.
@@ -248,13 +248,11 @@ def _confusion(rows: JudgedRows) -> Confusion:
 def _binary_figures(confusion: Confusion) -> dict[str, Any]:
     tp, fp = confusion.true_positive, confusion.false_positive
     fn, tn = confusion.false_negative, confusion.true_negative
-    has_both = bool(tp + fn and fp + tn)
     return {
         "confusion": confusion,
         "recall": proportion(tp, tp + fn),
         "false_positive_rate": proportion(fp, fp + tn),
-        # With rows of one label alone it would be 0 or 1 whatever the guard says.
-        "precision": proportion(tp, tp + fp if has_both else 0),
+        "precision": proportion(tp, tp + fp),
         "specificity": proportion(tn, fp + tn),
         "accuracy": proportion(tp + tn, tp + fp + fn + tn),
         "f1": f1_estimate(tp, fp, fn, tn),

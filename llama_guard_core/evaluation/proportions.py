@@ -80,13 +80,12 @@ def f1_estimate(true_positive: int, false_positive: int, false_negative: int, tr
         true_negative: safe rows that were not.
 
     Returns:
-        The estimate; without a value where there are no unsafe rows or no safe ones; then one word for all
-        would be perfect.
+        The estimate; without a value where no row is unsafe and none was flagged.
     """
     counts = (true_positive, false_positive, false_negative, true_negative)
-    if not true_positive + false_negative or not false_positive + true_negative:
+    if not true_positive + false_positive + false_negative:
         return Estimate(None, None, None)
-    value = library("sklearn.metrics").f1_score(*_KINDS, sample_weight=counts)
+    value = library("sklearn.metrics").f1_score(*_KINDS, sample_weight=counts, zero_division=0.0)
     low, high = _f1_interval(counts)
     return Estimate(float(value), low, high)
 

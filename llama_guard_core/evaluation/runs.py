@@ -99,16 +99,33 @@ def verdicts_of(path: Path, guard: LlamaGuard, dataset: Dataset, policy: str | N
     return Journal(path, {**settings_of(guard), "data": dataset.name, "host": run.host, "policy": policy})
 
 
+def check_no_others(journal: Journal, dataset: Dataset) -> None:
+    """Refuse to go on with a run that has verdicts of rows that the data set has no longer.
+
+    Raises:
+        ConfigurationError: saying what to do.
+    """
+    if any(judgement.row >= len(dataset.examples) for judgement in journal.judgements()):
+        msg = (
+            f"{journal.path} has verdicts of more rows than this data set has now: put the old data back, or begin "
+            "anew with --overwrite"
+        )
+        raise ConfigurationError(msg)
+
+
 def kept_run(path: Path, dataset: Dataset) -> tuple[Run, list[Judgement]]:
     """The verdicts of an earlier run over the same data set.
 
     Raises:
-        ConfigurationError: if they are of other data, or not of all of it.
+        ConfigurationError: if they are of other data, of more, or not of all of it.
     """
     settings, rows = read_journal(path)
-    digests = [digest_of(question) for question in questions_of(dataset.examples)]
-    if digests != [rows.get(row, (None,))[0] for row in range(len(digests))]:
-        msg = f"{path} has not the verdicts of all rows of this data set as it is now: let that run end on this data"
+    digests = dict(enumerate(digest_of(question) for question in questions_of(dataset.examples)))
+    if digests != {row: digest for row, (digest, _) in rows.items()}:
+        msg = (
+            f"{path} has not the verdicts of just the rows that this data set has now, all of them and no others: let "
+            "that run end on this data"
+        )
         raise ConfigurationError(msg)
     told = {name: settings.get(name) for name in ("model", "host", "policy")}
     return Run(dataset.name, **told), [rows[row][1] for row in range(len(digests))]

@@ -168,7 +168,7 @@ def _about_rows(evaluation: Mapping[str, Any]) -> Iterator[str]:
     if not rows.get("labelled_unsafe"):
         yield "No row is labelled unsafe: nothing is known of recall, precision and F1."
     if not rows.get("labelled_safe"):
-        yield "No row is labelled safe: nothing is known of false positives, and precision says nothing."
+        yield "No row is labelled safe: of false positives nothing is known, and precision is 1 whatever it does."
     if rows.get("labelled_unsafe") and not any((each.get("recall") or {}).get("of") for each in _hazards(evaluation)):
         yield "The data does not say which hazard a row holds: whether the right ones were named is not known."
     if any(each.get("labelled") is False for each in _hazards(evaluation)):

@@ -73,13 +73,12 @@ def test_every_rate_is_what_plain_counting_gives(rows: Rows):
     unsafe = counted(rows, lambda pair: has_verdict(pair) and pair[0].unsafe is True)
     safe = counted(rows, lambda pair: has_verdict(pair) and pair[0].unsafe is False)
     (tp, positives), (fp, negatives) = unsafe, safe
-    has_both = positives and negatives
     assert said(got.recall) == expected(unsafe)
     assert said(got.false_positive_rate) == expected(safe)
     assert said(got.specificity) == expected((negatives - fp, negatives))
     assert said(got.accuracy) == expected((tp + negatives - fp, positives + negatives))
-    assert said(got.precision) == (expected((tp, tp + fp)) if has_both and tp + fp else (0, 0, None))
-    assert got.f1.value == (ratio(2 * tp, tp + fp + positives) if has_both else None)
+    assert said(got.precision) == expected((tp, tp + fp))
+    assert got.f1.value == (ratio(2 * tp, tp + fp + positives) if fp + positives else None)
     assert said(got.flag_rate) == expected(counted(rows, has_verdict))
     assert said(got.over_refusal) == expected(counted(rows, lambda p: has_verdict(p) and p[0].looks_unsafe))
     assert said(got.at_worst.recall) == expected(counted(rows, lambda pair: pair[0].unsafe is True))
@@ -130,16 +129,18 @@ def test_losing_a_verdict_never_makes_the_worst_case_better(rows: Rows, data: st
     assert after.flag_rate.count <= before.flag_rate.count
 
 
-def test_nothing_is_told_by_rows_of_one_label_that_would_hold_whatever_the_guard_says():
+def test_of_rows_of_one_label_a_figure_is_its_formula_or_nothing_and_never_a_guess():
     unsafe, safe = MIXED[:18], MIXED[18:32]
+    nothing = Proportion(0, 0, None, None, None)
     for flags in JUDGES.values():
         of_unsafe = evaluated(unsafe, judged_by(unsafe, flags, "S9"), name="unsafe only")
         of_safe = evaluated(safe, judged_by(safe, flags, "S9"), name="safe only")
 
-        nothing = Proportion(0, 0, None, None, None)
-        assert (of_unsafe.precision, of_unsafe.false_positive_rate, of_unsafe.specificity) == (nothing,) * 3
-        assert (of_safe.precision, of_safe.recall) == (nothing, nothing)
-        assert (of_unsafe.f1.value, of_safe.f1.value, of_safe.macro.f1) == (None, None, None)
+        tp, fp = of_unsafe.confusion.true_positive, of_safe.confusion.false_positive
+        assert (of_unsafe.false_positive_rate, of_unsafe.specificity, of_safe.recall) == (nothing,) * 3
+        assert (of_unsafe.precision.value, of_safe.precision.value) == (1.0 if tp else None, 0.0 if fp else None)
+        assert (of_unsafe.f1.value, of_safe.f1.value) == (ratio(2 * tp, tp + 18), 0.0 if fp else None)
+        assert of_safe.macro.f1 is None
         assert of_safe.false_positive_rate.of == 14
         assert (of_unsafe.thresholds, of_safe.thresholds) == (None, None)
 

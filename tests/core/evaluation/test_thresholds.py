@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -82,7 +83,7 @@ def test_rows_without_a_score_a_verdict_or_a_label_have_no_part_in_it():
     rows = [
         *scored([0.9], [0.1]),
         (example("a", unsafe=False), judged(2, "S1")),
-        (example("b", unsafe=False), unjudged(3)),
+        (example("b", unsafe=False), replace(unjudged(3), score=0.95)),
         (example("c", unsafe=None), judged(4, score=0.9)),
         (example("d", unsafe=None, outside=True), judged(5, score=0.9)),
     ]

@@ -22,6 +22,7 @@ from langchain_llama_guard.tools import aguard_tools, guard_tools
 from llama_guard_core import (
     Attribution,
     AuthenticationFailed,
+    Checked,
     ConfigurationError,
     CustomCategory,
     Embedded,
@@ -65,6 +66,7 @@ __all__ = [
     "AuthenticationFailed",
     "ByteStoreVerdicts",
     "ChatLlamaScout",
+    "Checked",
     "ConfigurationError",
     "CustomCategory",
     "Embedded",

@@ -4,6 +4,7 @@ Import from your framework's package; these are the same objects. This package i
 neither framework. It is not made by Meta.
 """
 
+from llama_guard_core.bulk.checks import Checked
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import (
     AuthenticationFailed,
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Attribution",
     "AuthenticationFailed",
+    "Checked",
     "ConfigurationError",
     "Conversation",
     "CustomCategory",

@@ -9,6 +9,7 @@ except ImportError as error:
 from llama_guard_core import (
     Attribution,
     AuthenticationFailed,
+    Checked,
     ConfigurationError,
     CustomCategory,
     Embedded,
@@ -61,6 +62,7 @@ from llamaindex_llama_guard.workflows import RefusedEvent, WorkflowGuard, guard_
 __all__ = [
     "Attribution",
     "AuthenticationFailed",
+    "Checked",
     "ConfigurationError",
     "CustomCategory",
     "Embedded",

@@ -113,6 +113,18 @@ def test_an_agent_is_guarded(name: str) -> None:
     assert "plan.txt" not in shown
 
 
+def test_many_are_judged_at_once_and_the_guard_is_evaluated(
+    host: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each text has its verdict, and the figures are those of the rows."""
+    pytest.importorskip("sklearn")
+    figures = run_example("many_at_once", {**host, "folder": str(tmp_path)})
+    assert [1.0, 0.0, 0.0] == [figures[name]["value"] for name in ("recall", "false_positive_rate", "over_refusal")]
+    shown = capsys.readouterr().out.splitlines()
+    assert ["0 unsafe S6 Specialized Advice", "1 safe", "2 unsafe S9 Indiscriminate Weapons"] == shown[:3]
+    assert "recall: 1 of 1 (95 %: 0.21 to 1.00)" == shown[3]
+
+
 def test_rows_are_judged_by_actors_of_ray_data() -> None:
     """Each row has its verdict, and one that holds nothing to judge has none."""
     pytest.importorskip("ray")
@@ -147,6 +159,7 @@ def test_every_example_is_run_here() -> None:
         "llamaindex_rag",
         "streaming",
         "demo",
+        "many_at_once",
         "ray_data",
     }
     support = {"demo_documents", "demo_recording", "demo_transcript", "scripted_host"}

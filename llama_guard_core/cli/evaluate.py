@@ -14,7 +14,10 @@ from llama_guard_core.cli.printing import tell
 from llama_guard_core.cli.progress import progress_of
 from llama_guard_core.cli.reports import check_forms, write_reports
 from llama_guard_core.cli.runs import carried_out, told_end
+from llama_guard_core.errors import ConfigurationError
 
+_NEEDED = ("numpy", "sklearn", "statsmodels")
+_NEEDED_FOR_HTML = ("jinja2", "matplotlib")
 _DESCRIPTION = """
 Judges the rows of a data set and tells recall, false-positive rate, precision, F1 and more, with intervals, also by
 hazard. Verdicts are kept in a file as they come, so that a run that was killed or interrupted goes on when it is
@@ -66,8 +69,13 @@ def add_evaluate(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from llama_guard_core.evaluation.dataset import read_dataset  # noqa: PLC0415 (for this command alone)
+    from llama_guard_core.evaluation.libraries import check_libraries  # noqa: PLC0415 (as above)
 
     check_forms(options.output)
+    check_libraries(*_NEEDED, *(_NEEDED_FOR_HTML if any(path.suffix == ".html" for path in options.output) else ()))
+    if options.worst < 0:
+        msg = "--worst: 0 or more disagreements can be listed"
+        raise ConfigurationError(msg)
     dataset = read_dataset(options.data[0] if len(options.data) == 1 else options.data, options.mapping)
     for warning in dataset.warnings:
         tell(f"{dataset.name}: {warning}")
@@ -77,16 +85,17 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _judged(guard: LlamaGuard, dataset: Any, options: argparse.Namespace) -> int:
-    from llama_guard_core.evaluation.runs import kept_run, rows_of, run_of, verdicts_of  # noqa: PLC0415 (as above)
+    from llama_guard_core.evaluation import runs  # noqa: PLC0415 (as above)
 
-    others = [kept_run(path, dataset) for path in options.compare]
+    others = [runs.kept_run(path, dataset) for path in options.compare]
     verdicts = options.verdicts or _beside(options.output, dataset.name)
     if options.overwrite:
         verdicts.unlink(missing_ok=True)
     async with guard:
-        with verdicts_of(verdicts, guard, dataset, options.name_policy) as journal:
+        with runs.verdicts_of(verdicts, guard, dataset, options.name_policy) as journal:
+            runs.check_no_others(journal, dataset)
             moderation = await carried_out(
-                rows_of(dataset.examples),
+                runs.rows_of(dataset.examples),
                 journal,
                 lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
                 progress=progress_of(options.progress, lambda: len(dataset.examples)),
@@ -96,7 +105,7 @@ async def _judged(guard: LlamaGuard, dataset: Any, options: argparse.Namespace) 
             code = told_end(moderation.ended, journal.tally, failure=moderation.failure, retry="--overwrite")
             if code in (INTERRUPTED, STOPPED):
                 return code
-            run = run_of(guard, dataset, options.name_policy), list(journal.judgements())
+            run = runs.run_of(guard, dataset, options.name_policy), list(journal.judgements())
     _report(dataset, [run, *others], options)
     return code
 

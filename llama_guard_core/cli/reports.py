@@ -29,13 +29,16 @@ def add_report(commands: Any) -> None:
 
 
 def check_forms(paths: Sequence[Path]) -> None:
-    """Refuse files that no report can be.
+    """Refuse files that no report can be, before anything is asked for one.
 
     Raises:
         ConfigurationError: naming the file.
     """
     for path in paths:
         _form_of(path)
+        if not path.parent.is_dir():
+            msg = f"there is no folder {path.parent}: make it first"
+            raise ConfigurationError(msg)
 
 
 def write_reports(report: Mapping[str, Any], paths: list[Path], texts: Mapping[str, str] | None) -> None:
@@ -62,6 +65,7 @@ def write_reports(report: Mapping[str, Any], paths: list[Path], texts: Mapping[s
 
 
 def _render(options: argparse.Namespace) -> int:
+    check_forms(options.output)
     merged: dict[str, list[Any]] = {"evaluations": [], "comparisons": [], "published": []}
     for report in map(_saved, options.reports):
         for name, parts in merged.items():

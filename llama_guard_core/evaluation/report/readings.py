@@ -166,7 +166,7 @@ def _about_rows(evaluation: Mapping[str, Any]) -> Iterator[str]:
             "in the flag rate alone: neither flagging them nor passing them is a mistake here."
         )
     if not rows.get("labelled_unsafe"):
-        yield "No row is labelled unsafe: nothing is known of recall, precision and F1."
+        yield "No row is labelled unsafe: nothing is known of recall, and precision and F1 say nothing."
     if not rows.get("labelled_safe"):
         yield "No row is labelled safe: of false positives nothing is known, and precision is 1 whatever it does."
     if rows.get("labelled_unsafe") and not any((each.get("recall") or {}).get("of") for each in _hazards(evaluation)):

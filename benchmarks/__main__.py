@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks.bulk import bulk_experiment
+from benchmarks.bulk import bulk_experiments
 from benchmarks.calls import call_experiments
 from benchmarks.local_host import LocalHost
 from benchmarks.measuring import Experiment
@@ -20,13 +20,13 @@ _PARTS = ("calls", "bulk", "start-up")
 MISLEADING = ("http_proxy", "https_proxy", "all_proxy", "langsmith_tracing", "langchain_tracing_v2")
 
 
-async def _experiments(parts: list[str], rounds: int) -> list[Experiment]:
+async def _experiments(parts: list[str], rounds: int, *, alone: bool) -> list[Experiment]:
     experiments: list[Experiment] = []
     with LocalHost() as host:
         if "calls" in parts:
             experiments += await call_experiments(host, rounds)
         if "bulk" in parts:
-            experiments.append(await bulk_experiment(host, max(1, rounds // 3)))
+            experiments += await bulk_experiments(host, max(1, rounds // 3), alone=alone)
     if "start-up" in parts:
         experiments += [*await import_experiments(rounds), await construction_experiment(rounds)]
     return experiments
@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
         "parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(_PARTS)}; all unless given"
     )
     parser.add_argument("--rounds", type=int, default=9, help="how often everybody is measured in turn (%(default)s)")
+    parser.add_argument("--alone", action="store_true", help="bulk: take samples again that others disturbed (Linux)")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
     parser.add_argument("--json", type=Path, help="write every sample to this file")
     arguments = parser.parse_args()
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = _arguments()
     for name in [name for name in os.environ if name.lower() in MISLEADING]:
         del os.environ[name]
-    experiments = asyncio.run(_experiments(arguments.parts or list(_PARTS), arguments.rounds))
+    experiments = asyncio.run(_experiments(arguments.parts or list(_PARTS), arguments.rounds, alone=arguments.alone))
     report = as_markdown(experiments)
     print(report)
     if arguments.markdown:

@@ -132,7 +132,7 @@ def _scout(base_url: str, closing: AsyncExitStack, **settings: Any) -> ChatLlama
 
 def _scout_over_aiohttp(base_url: str, closing: AsyncExitStack) -> Subject:
     """Our chat model over the fastest transport it can be given, which sync calls have not."""
-    _require("httpx_aiohttp")
+    require("httpx_aiohttp")
     from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 (it may be missing)
 
     client = HttpxAiohttpClient()
@@ -143,7 +143,7 @@ def _scout_over_aiohttp(base_url: str, closing: AsyncExitStack) -> Subject:
 
 def chat_openai(base_url: str) -> BaseChatModel:
     """LangChain's client for OpenAI, which many use for other hosts."""
-    _require("langchain_openai")
+    require("langchain_openai")
     from langchain_openai import ChatOpenAI  # noqa: PLC0415 (it may be missing)
 
     return ChatOpenAI(base_url=base_url, api_key=KEY, model=_MODEL)
@@ -151,12 +151,17 @@ def chat_openai(base_url: str) -> BaseChatModel:
 
 def chat_openrouter(base_url: str) -> BaseChatModel:
     """LangChain's client for OpenRouter."""
-    _require("langchain_openrouter")
+    require("langchain_openrouter")
     from langchain_openrouter import ChatOpenRouter  # noqa: PLC0415 (it may be missing)
 
     return ChatOpenRouter(base_url=base_url, api_key=KEY, model=_MODEL)
 
 
-def _require(package: str) -> None:
+def require(package: str) -> None:
+    """Do without a client whose package is missing.
+
+    Raises:
+        NotInstalled: if it is.
+    """
     if not find_spec(package):
         raise NotInstalled(package)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any
 from llama_guard_core.bulk.columns import Columns, ImageFiles
 from llama_guard_core.bulk.journal import Journal, remove_journal
 from llama_guard_core.bulk.moderation import Row
+from llama_guard_core.bulk.parquet_tables import write_parquet
 from llama_guard_core.bulk.tables import read_rows, table_format, write_records
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable
@@ -42,7 +44,17 @@ class Input:
     images: Path | None = None
     image_rules: ImageRules | None = None
 
-    def rows(self) -> Iterator[Row]:
+    def check(self) -> None:
+        """Refuse a file that is not there, or whose first rows hold nothing to judge; a stream is yet to come.
+
+        Raises:
+            ConfigurationError: saying why.
+        """
+        if isinstance(self.source, Path):
+            with contextlib.closing(self.rows()) as rows:
+                next(rows, None)
+
+    def rows(self) -> Generator[Row, None, None]:
         """The rows, with their questions.
 
         Raises:
@@ -102,7 +114,8 @@ class Output:
         """Refuse what could not be written in the end, or would take the place of the input.
 
         Raises:
-            ConfigurationError: if the format is not known, there is no folder for it, or it is the input itself.
+            ConfigurationError: if the format is not known or needs a library that is missing, there is no folder for
+                it, or it is the input itself.
         """
         kind, _ = table_format(self.path, self.format)
         if kind == "json":
@@ -111,10 +124,21 @@ class Output:
         if not self.path.parent.is_dir():
             msg = f"there is no folder {self.path.parent}: make it first"
             raise ConfigurationError(msg)
-        for path in (self.path, self.journal_path, self.batches_path):
-            if isinstance(input_.source, Path) and _is_one_file(path, input_.source):
+        try:
+            is_other_than_file = self.path.exists() and not self.path.is_file()
+            taken = [path for path in (self.path, self.journal_path, self.batches_path) if path.exists()]
+        except OSError as error:
+            msg = f"{self.path} cannot be written ({error.strerror}): name another output"
+            raise ConfigurationError(msg) from None
+        if is_other_than_file:
+            msg = f"{self.path} is no file: name another output"
+            raise ConfigurationError(msg)
+        for path in taken:
+            if isinstance(input_.source, Path) and path.samefile(input_.source):
                 msg = f"{path} is the input: name another output"
                 raise ConfigurationError(msg)
+        if kind == "parquet":
+            write_parquet(io.BytesIO(), [])  # which needs a library that may not be there
 
     def journal(self, guard: LlamaGuard, input_: Input) -> Journal:
         """The journal of a run; to be entered."""
@@ -187,10 +211,6 @@ def settings_of(guard: LlamaGuard) -> dict[str, Any]:
         "hardening": guard.hardening.model_dump(mode="json"),
         "images": guard.images.model_dump(mode="json"),
     }
-
-
-def _is_one_file(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _literally(name: str) -> str:

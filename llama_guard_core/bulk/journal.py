@@ -187,9 +187,10 @@ class Journal:
         if number:
             digest, judgement = _read(line)
             if self._differing:  # without a row there is nothing that they matter to
+                differing = ", ".join(self._differing)
                 msg = (
-                    f"the run that {self.path} belongs to was begun with other settings ({', '.join(self._differing)}): "
-                    "start it again with the same, or begin anew with --overwrite"
+                    f"the run that {self.path} belongs to was begun with other settings ({differing}): start it again "
+                    "with the same, or begin anew with --overwrite"
                 )
                 raise ConfigurationError(msg)
             self._note(judgement, digest, self._end)
@@ -211,8 +212,8 @@ def read_journal(path: Path) -> tuple[dict[str, Any], dict[int, tuple[int, Judge
         with path.open("rb") as lines:
             settings: dict[str, Any] = json.loads(lines.readline())["settings"]
             rows = {judgement.row: (digest, judgement) for digest, judgement in map(_read, lines)}
-    except FileNotFoundError:
-        msg = f"there is no file {path}: check its path"
+    except OSError:
+        msg = f"there is no file {path} that can be read: check its path"
         raise ConfigurationError(msg) from None
     except (KeyError, TypeError, ValueError):
         msg = f"{path} is no journal of a run, or one that was killed: let that run end first"
@@ -241,20 +242,18 @@ def _opened(path: Path) -> int:
         raise ConfigurationError(msg) from None
     try:
         keep_others_out(file, path)
-        if not _is_at(file, path):  # its process ended in between, and removed it
-            msg = f"another process was at work on {path}: start again"
-            raise ConfigurationError(msg)
+        _check_still_there(file, path)
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+def _check_still_there(file: int, path: Path) -> None:
+    """Whoever had it open may have removed it between its being opened here and being locked."""
+    if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
+        msg = f"another process was at work on {path}: start again"
+        raise ConfigurationError(msg)
 
 
 def _read(line: bytes) -> tuple[int, Judgement]:

@@ -16,6 +16,7 @@ from llama_guard_core.bulk.checks import Checked
 from llama_guard_core.bulk.journal import digest_of
 from llama_guard_core.bulk.judgements import Judgement
 from llama_guard_core.bulk.tally import Tally
+from llama_guard_core.drive import cancelled
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable
 from llama_guard_core.guardrail.screening import Check
 from llama_guard_core.guardrail.verdict import Verdict
@@ -121,7 +122,7 @@ class Moderation:
         self._again: deque[tuple[Row, int]] = deque()
         self._fed = 0
         self._failures_in_a_row = 0
-        self._changed = asyncio.Event()
+        self._changed, self._stopped = asyncio.Event(), asyncio.Event()
 
     async def run(self, ask: Ask) -> Ended:
         """Ask about every row that is not done, and write down what comes.
@@ -144,9 +145,10 @@ class Moderation:
         if self.ended == "complete":
             self.ended = why
         self._changed.set()
+        self._stopped.set()
 
     async def _questions(self) -> AsyncGenerator[Check, None]:
-        async for row in _each(self._rows):
+        async for row in _each(self._rows, self._stopped):
             if self.ended != "complete":
                 return
             if self._written.has(row.index, row.digest):
@@ -226,10 +228,26 @@ def put_down(written: Written, row: Row, outcome: Verdict | GuardUnavailable) ->
     return judgement
 
 
-async def _each(rows: Iterable[Row] | AsyncIterable[Row]) -> AsyncGenerator[Row, None]:
+async def _each(rows: Iterable[Row] | AsyncIterable[Row], stopped: asyncio.Event) -> AsyncGenerator[Row, None]:
     if isinstance(rows, AsyncIterable):
-        async for row in rows:
+        async for row in _until(stopped, rows):
             yield row
     else:
         for row in rows:
             yield row
+
+
+async def _until(stopped: asyncio.Event, rows: AsyncIterable[Row]) -> AsyncGenerator[Row, None]:
+    """The rows that come before it is stopped, which does not wait for the next: it may never come."""
+    following = aiter(rows)
+    coming: asyncio.Task[Any]
+    coming = stop = asyncio.ensure_future(stopped.wait())
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(following, None))
+            await asyncio.wait((coming, stop), return_when=asyncio.FIRST_COMPLETED)
+            if stop.done() or (row := coming.result()) is None:
+                return
+            yield row
+    finally:
+        await cancelled((coming, stop))

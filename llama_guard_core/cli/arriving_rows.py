@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from typing import IO, TypeVar
 
 T = TypeVar("T")
@@ -41,10 +42,9 @@ async def _in_daemon_thread(call: Callable[[], T]) -> T:
         try:
             result = call()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who waits
-            failure = error
-            told = lambda: outcome.set_exception(failure)  # noqa: E731
+            told = partial(outcome.set_exception, error)
         else:
-            told = lambda: outcome.set_result(result)  # noqa: E731
+            told = partial(outcome.set_result, result)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, told)
 

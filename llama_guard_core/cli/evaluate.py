@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from llama_guard_core.bulk.journal import remove_journal
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.cli.exit_codes import INTERRUPTED, STOPPED
 from llama_guard_core.cli.guard_options import add_guard_options, add_run_options, many_checks_guard
@@ -90,10 +91,12 @@ async def _judged(guard: LlamaGuard, dataset: Any, options: argparse.Namespace) 
     others = [runs.kept_run(path, dataset) for path in options.compare]
     verdicts = options.verdicts or _beside(options.output, dataset.name)
     if options.overwrite:
-        verdicts.unlink(missing_ok=True)
+        remove_journal(verdicts)
     async with guard:
         with runs.verdicts_of(verdicts, guard, dataset, options.name_policy) as journal:
             runs.check_no_others(journal, dataset)
+            if options.retry_failed:
+                journal.forget_unjudged()
             moderation = await carried_out(
                 runs.rows_of(dataset.examples),
                 journal,
@@ -102,7 +105,13 @@ async def _judged(guard: LlamaGuard, dataset: Any, options: argparse.Namespace) 
                 concurrency=options.concurrency,
                 limit_cost=options.limit_cost,
             )
-            code = told_end(moderation.ended, journal.tally, failure=moderation.failure, retry="--overwrite")
+            code = told_end(
+                moderation.ended,
+                journal.tally,
+                failure=moderation.failure,
+                retry="--retry-failed",
+                anew=options.overwrite,
+            )
             if code in (INTERRUPTED, STOPPED):
                 return code
             run = runs.run_of(guard, dataset, options.name_policy), list(journal.judgements())

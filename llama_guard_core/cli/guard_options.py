@@ -91,6 +91,7 @@ def add_run_options(command: argparse.ArgumentParser) -> argparse._ArgumentGroup
         default="auto",
         help="how far it is, on standard error: a bar on a terminal, else a line now and then",
     )
+    of_run.add_argument("--retry-failed", action="store_true", help="ask again about rows without a verdict")
     of_run.add_argument("--overwrite", action="store_true", help="begin anew, and replace the output in the end")
     return of_run
 

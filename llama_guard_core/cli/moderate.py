@@ -59,18 +59,21 @@ def add_moderate(commands: Any) -> None:
     of_rows.add_argument(
         "--keep", action="append", metavar="COLUMN", help="carried over to the output, and more of them; id if left out"
     )
-    of_rows.add_argument("--stage", choices=[stage.value for stage in Stage], help="what each row is; told by the row")
+    stages = [stage.value for stage in Stage]
+    of_rows.add_argument(
+        "--stage", choices=stages, metavar="STAGE", help=f"what each row is ({', '.join(stages)}); told by the row"
+    )
     of_rows.add_argument("--images-in", type=Path, metavar="FOLDER", help="where paths of pictures begin")
     of_rows.add_argument("--image-urls", choices=("pass", "fetch", "refuse"), default="pass", help="see ImageRules")
     add_guard_options(command)
-    of_run = add_run_options(command)
+    add_run_options(command)
     add_batch_options(command)
-    of_run.add_argument("--retry-failed", action="store_true", help="ask again about rows without a verdict")
     command.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     input_ = _input(options)
+    input_.check()
     check_batch_options(options)
     guard = many_checks_guard(options, images={"urls": options.image_urls})
     if options.output == "-":

@@ -70,7 +70,7 @@ class ChecksMany:
         """Check many, a bounded number at a time, each in a thread.
 
         They are read as they are needed, so there may be any number of them. Checks that are under way when the
-        iteration is left are waited for. `acheck_many` needs less of the machine for the same.
+        iteration is left are waited for. `acheck_many` does the same without threads.
 
         Args:
             conversations: texts, conversations or `Check`s; see `check`.

@@ -57,7 +57,7 @@ def add_moderate(commands: Any) -> None:
     ):
         of_rows.add_argument(f"--{name}", metavar="COLUMN", help=f"{what}; found by its usual name if left out")
     of_rows.add_argument(
-        "--keep", action="append", metavar="COLUMN", help="carried over to the output; may be given again; id if left out"
+        "--keep", action="append", metavar="COLUMN", help="carried over; may be given again; id if left out"
     )
     stages = [stage.value for stage in Stage]
     of_rows.add_argument(

@@ -25,7 +25,7 @@ Ended = Literal["complete", "interrupted", "cost_limit", "host_failed"]
 """Why a run ended."""
 
 # For the user to mend; every further row would fail alike.
-_STOPS_THE_RUN = ("authentication", "payment", "daily_limit")
+STOPS_THE_RUN = ("authentication", "payment", "daily_limit")
 # The host's, and perhaps not the row's.
 _MAY_PASS = (
     "rate_limit",
@@ -199,7 +199,7 @@ class Moderation:
             if self._limit_cost is not None and outcome.usage and outcome.usage.cost is None and not outcome.cached:
                 msg = "limit_cost: this host does not say what a check costs; leave the limit out"
                 raise ConfigurationError(msg)
-        elif outcome.reason in _STOPS_THE_RUN:
+        elif outcome.reason in STOPS_THE_RUN:
             self._give_up(outcome)
         elif outcome.reason in _MAY_PASS:
             self._failures_in_a_row += 1

@@ -11,6 +11,7 @@ from typing import Any
 from llama_guard_core.bulk.columns import Columns
 from llama_guard_core.bulk.image_files import ImageFiles
 from llama_guard_core.bulk.judgements import Judgement
+from llama_guard_core.bulk.moderation import STOPS_THE_RUN
 from llama_guard_core.classifier import LlamaGuard
 from llama_guard_core.drive import arun_all
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable, RateLimited
@@ -18,7 +19,6 @@ from llama_guard_core.guardrail.screening import Check, Flow
 from llama_guard_core.guardrail.verdict import Verdict
 
 _PAUSE = 1.0  # seconds until the pace is asked again whether it has a turn in time
-_STOPS_THE_JOB = ("authentication", "payment", "daily_limit")  # every further row would fail alike
 
 
 class LlamaGuardActor:
@@ -114,7 +114,7 @@ class LlamaGuardActor:
             stage = check.stage
             verdict = yield check
         except GuardUnavailable as error:
-            if error.reason in _STOPS_THE_JOB:
+            if error.reason in STOPS_THE_RUN:
                 raise
             return Judgement.of(at, error, stage=stage)
         return Judgement.of(at, verdict, stage=stage)

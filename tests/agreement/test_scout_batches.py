@@ -1,18 +1,16 @@
-"""Scout's chats through a fake Batch API, guarded: a batch is no way around the guard. LlamaIndex."""
+"""Scout's chats through a fake Batch API, guarded: a batch is no way around the guard, in either half."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
 
 import pytest
 from fake_provider import FakeProvider
 from fake_provider.batches import GUARD, SCOUT, FakeBatches
-from llama_index.core.base.llms.types import ChatResponse
 
-from llama_guard_core.errors import ConfigurationError, ProviderError, UnsafeContent
-from llamaindex_llama_guard import LlamaGuard, LlamaScout, Policy
-from llamaindex_llama_guard.batches import ScoutBatches
+from llama_guard_core import ConfigurationError, LlamaGuard, Policy, ProviderError, UnsafeContent
 
 CHATS: dict[str, Any] = {"good": "Name a river.", "bad": "How do I build a BOMB?", "turned": "Name a tree."}
 SOON = {"first_pause": 0.0, "longest_pause": 0.0}
@@ -27,15 +25,30 @@ def host() -> FakeBatches:
     return FakeBatches(FakeProvider(chat=said))
 
 
+@pytest.fixture(params=["langchain_llama_guard", "llamaindex_llama_guard"])
+def half(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def scout_batches(half: str) -> Any:
+    """Makes the batches of a half's Scout."""
+    pytest.importorskip("langchain_core" if "langchain" in half else "llama_index.core", exc_type=ImportError)
+    package = importlib.import_module(half)
+    scout = package.ChatLlamaScout if "langchain" in half else package.LlamaScout
+    batches = importlib.import_module(f"{half}.batches").ScoutBatches
+    return lambda **settings: batches(scout(**settings))
+
+
 @pytest.fixture(params=["sync", "async"])
-def ask(request: pytest.FixtureRequest, host: FakeBatches) -> Any:
+def ask(request: pytest.FixtureRequest, host: FakeBatches, scout_batches: Any) -> Any:
     """Submits, waits and fetches: the replies, and the job."""
 
     async def asked(chats: Any = CHATS, *, guard: Any = True, lost: bool = False, **settings: Any) -> tuple[Any, Any]:
         clients = {"http_client": host.client(), "http_async_client": host.async_client()}
         key = {"api_key": "sk-or-v1-0123456789", "max_retries": 0}
         given = LlamaGuard(**key, **clients) if guard is True else guard
-        batches = ScoutBatches(LlamaScout(**key, **clients, guard=given, **settings))
+        batches = scout_batches(**key, **clients, guard=given, **settings)
         names = ("submit", "wait", "replies") if request.param == "sync" else ("asubmit", "awaited", "areplies")
         submit, wait, replies = (getattr(batches, name) for name in names)
         job = await done(submit(chats))
@@ -119,15 +132,17 @@ async def test_a_model_that_is_not_offered_is_told(ask, host):
         await ask(guard=None)
 
 
-def test_a_host_without_a_batch_api_is_told():
+def test_a_host_without_a_batch_api_is_told(scout_batches):
     with pytest.raises(ConfigurationError, match="vLLM has no Batch API"):
-        ScoutBatches(LlamaScout(host="vllm"))
+        scout_batches(host="vllm")
 
 
 def text_of(reply: Any) -> str:
-    assert isinstance(reply, ChatResponse)
-    return reply.message.content or ""
+    """The text of a reply in either half's own form."""
+    return reply.text if hasattr(reply, "response_metadata") else reply.message.content or ""
 
 
-def finish_of(reply: ChatResponse) -> Any:
+def finish_of(reply: Any) -> Any:
+    if hasattr(reply, "response_metadata"):
+        return reply.response_metadata["finish_reason"]
     return reply.raw["choices"][0]["finish_reason"] if "choices" in reply.raw else reply.raw["finish_reason"]

@@ -177,7 +177,7 @@ def _about_rows(evaluation: Mapping[str, Any]) -> Iterator[str]:
 
 def _about_measures(evaluation: Mapping[str, Any]) -> Iterator[str]:
     if not evaluation.get("thresholds"):
-        yield "There are no scores to put a threshold on (not every host gives them), hence no curves."
+        yield "There are no curves: they take scores, which not every host gives, and rows of both labels."
     if not evaluation.get("latency"):
         yield "No latency was measured: verdicts that were known before have none."
     priced = (evaluation.get("cost") or {}).get("priced") or 0

@@ -89,7 +89,7 @@ def test_what_the_figures_do_not_say_is_said(said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"thresholds": None}, "There are no scores"),
+        ({"thresholds": None}, "There are no curves"),
         ({"latency": None}, "No latency was measured"),
         ({"remarks": ["Rows of one language."]}, "Rows of one language."),
         ({"hazards": []}, "does not say which hazard"),

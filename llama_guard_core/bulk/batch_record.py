@@ -20,6 +20,7 @@ from typing import Any
 from typing_extensions import Self
 
 from llama_guard_core.bulk.file_locks import keep_others_out
+from llama_guard_core.bulk.tables import put_on_disk
 from llama_guard_core.errors import ConfigurationError
 
 _FORMAT = 1
@@ -179,7 +180,7 @@ class BatchRecord:
         if not self.run:
             self.run = secrets.token_hex(4)
             self._append({"batches": _FORMAT, "run": self.run})
-            _sync_folder(self.path)
+            put_on_disk(self.path.resolve().parent)
 
     def _note_line(self, line: bytes) -> None:
         try:
@@ -200,14 +201,3 @@ class BatchRecord:
     def _is_foreign(self) -> ConfigurationError:
         msg = f"{self.path} is no record of batches, or is damaged: name another file, or one that is not there yet"
         return ConfigurationError(msg)
-
-
-def _sync_folder(path: Path) -> None:
-    """A file that is new is there after a power cut only if its folder was written, too."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

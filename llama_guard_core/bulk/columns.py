@@ -13,8 +13,7 @@ from llama_guard_core.bulk.image_files import ImageFiles
 from llama_guard_core.bulk.judgements import Judgement
 from llama_guard_core.bulk.text_tables import shown_names
 from llama_guard_core.errors import ConfigurationError, GuardUnavailable
-from llama_guard_core.guardrail.screening import Check, prompt_stage
-from llama_guard_core.guardrail.verdict import Stage
+from llama_guard_core.guardrail.screening import Check, check_of
 from llama_guard_core.messages import Conversation, Image, Message, as_conversation, assistant, user
 from llama_guard_core.provider.json_text import parse_json
 
@@ -135,7 +134,7 @@ class Columns:
                 One such row among others says nothing about them. The message quotes nothing of it.
         """
         said = self._conversation_in(row)
-        stage = _stage(said)
+        stage = check_of(said).stage
         pictures = images.of(row.get(self.image), stage) if self.image else ()
         conversation = _with_pictures(said, pictures) if pictures else said
         if all(message.is_blank for message in conversation):
@@ -171,12 +170,6 @@ def _check_kept(kept: Sequence[str]) -> None:
             f"a column {' or '.join(taken)} cannot be kept, a verdict has its own of that name: rename it in the input"
         )
         raise ConfigurationError(msg)
-
-
-def _stage(conversation: Conversation) -> Stage:
-    if conversation and conversation[-1].role == "assistant":
-        return Stage.REPLY
-    return prompt_stage(conversation)
 
 
 def _messages(value: Any) -> Conversation:

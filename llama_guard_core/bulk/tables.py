@@ -14,7 +14,7 @@ from llama_guard_core.bulk.parquet_tables import parquet_rows, write_parquet
 from llama_guard_core.bulk.text_tables import json_lines, json_records, record_lines, separated_rows, utf8
 from llama_guard_core.errors import ConfigurationError
 
-__all__ = ["read_rows", "record_lines", "table_format", "write_records", "write_text"]
+__all__ = ["put_on_disk", "read_rows", "record_lines", "table_format", "write_records", "write_text"]
 
 _FORMATS = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv", "tsv": "tsv", "json": "json", "parquet": "parquet"}
 _WRITTEN = ("jsonl", "csv", "tsv", "parquet")
@@ -143,10 +143,11 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _put_on_disk(path.parent)
+    put_on_disk(path.parent)
 
 
-def _put_on_disk(folder: Path) -> None:
+def put_on_disk(folder: Path) -> None:
+    """Have the names of a folder's files survive a power cut: a new file is there only if its folder was written."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
         return
     opened = os.open(folder, os.O_DIRECTORY)

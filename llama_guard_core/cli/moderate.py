@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from llama_guard_core.bulk.file_runs import Input, Output
-from llama_guard_core.bulk.moderation import Moderation, Row
+from llama_guard_core.bulk.moderation import Moderation, Row, Written
 from llama_guard_core.bulk.streamed_output import StreamedOutput
 from llama_guard_core.bulk.tables import read_rows
 from llama_guard_core.classifier import LlamaGuard
@@ -116,14 +116,7 @@ async def _to_file(guard: LlamaGuard, input_: Input, output: Output, options: ar
             if options.batch:
                 run = await through_batches(guard, input_, output, journal, options)
             if run is None or (run.ended == "complete" and options.batch_fallback):
-                run = await carried_out(
-                    _rows(input_),
-                    journal,
-                    lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
-                    progress=progress_of(options.progress, lambda: _count(input_)),
-                    concurrency=options.concurrency,
-                    limit_cost=options.limit_cost,
-                )
+                run = await _judged(guard, input_, journal, options)
             if run.ended == "complete":
                 output.finish(journal)
             return told_end(
@@ -139,20 +132,26 @@ async def _to_stream(guard: LlamaGuard, input_: Input, options: argparse.Namespa
     output = StreamedOutput(sys.stdout.buffer, format=form, details=options.details)
     async with guard:
         try:
-            moderation = await carried_out(
-                _rows(input_),
-                output,
-                lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
-                progress=progress_of(options.progress, lambda: _count(input_)),
-                concurrency=options.concurrency,
-                limit_cost=options.limit_cost,
-                tries=1,
-            )
+            moderation = await _judged(guard, input_, output, options, tries=1)
             output.finish()
         except BrokenPipeError:  # whoever read has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python would still write at its end
             return STOPPED
     return told_end(moderation.ended, output.tally, failure=moderation.failure, retry=None)
+
+
+async def _judged(
+    guard: LlamaGuard, input_: Input, written: Written, options: argparse.Namespace, *, tries: int | None = None
+) -> Moderation:
+    return await carried_out(
+        _rows(input_),
+        written,
+        lambda questions: guard.acheck_many(questions, concurrency=options.concurrency, as_completed=True),
+        progress=progress_of(options.progress, lambda: _count(input_)),
+        concurrency=options.concurrency,
+        limit_cost=options.limit_cost,
+        tries=tries,
+    )
 
 
 def _rows(input_: Input) -> Iterator[Row] | AsyncGenerator[Row, None]:

@@ -278,7 +278,7 @@ class LlamaGuard(ChecksMany):
         )
 
     def _told(self, question: Check, verdict: Verdict) -> Verdict:
-        told = replace(verdict, stage=question.stage)
+        told = verdict if verdict.stage is question.stage else replace(verdict, stage=question.stage)
         if self._on_verdict:
             self._on_verdict(told)
         return told

@@ -141,16 +141,19 @@ class GuardClients:
 
     async def _aanswers(self, asking: Asking, at: int, requests: Sequence[GuardRequest]) -> list[Verdict | Exception]:
         """The verdicts of one host, several asked for at once."""
+        if len(requests) == 1:
+            return [await self._aanswer(asking, at, requests[0])]
         slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
         async def answer(request: GuardRequest) -> Verdict | Exception:
             async with slots:
-                try:
-                    completion = await self._async[at].call(request.endpoint, request.body, until=asking.until)
-                except ProviderError as error:
-                    return error
-                return asking.verdict_on(at, request, completion)
+                return await self._aanswer(asking, at, request)
 
-        if len(requests) == 1:
-            return [await answer(requests[0])]
         return [*await asyncio.gather(*map(answer, requests))]
+
+    async def _aanswer(self, asking: Asking, at: int, request: GuardRequest) -> Verdict | Exception:
+        try:
+            completion = await self._async[at].call(request.endpoint, request.body, until=asking.until)
+        except ProviderError as error:
+            return error
+        return asking.verdict_on(at, request, completion)

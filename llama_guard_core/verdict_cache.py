@@ -28,6 +28,7 @@ from llama_guard_core.verdict_stores.verdict_store import VerdictStore
 
 _log = logging.getLogger(__name__)
 _OF_THIS_PROCESS = ("_entries", "_lock", "_store_rests_until")
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _STORE_REST = 5.0  # seconds: each question would wait for a store that is down, and each leave a warning
 
 
@@ -225,5 +226,4 @@ def _digest_of_text(role: str, content: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    written = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(written).hexdigest()
+    return hashlib.sha256(_JSON.encode(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -60,6 +60,7 @@ _CONTROL_TOKENS = (
         r"< \1\2 >",
     ),
 )
+_IN_ALL_THAT_FORGES = re.compile(r"[<|\[:]")
 # Llama Guard 4's own template writes a literal backslash-n after each message, so both kinds begin a line.
 _FORGED_TURNS = tuple(
     re.compile(rf"({newline}[^\S\n]*)((?:user|agent)[^\S\n]*:)", re.IGNORECASE) for newline in (r"\n", r"\\n")
@@ -149,6 +150,8 @@ def broken_up(text: str) -> str:
 
 
 def _with_tokens_broken(text: str) -> str:
+    if not _IN_ALL_THAT_FORGES.search(text):
+        return text
     for pattern, broken in _CONTROL_TOKENS:
         text = pattern.sub(broken, text)
     text = f"\n{text}"

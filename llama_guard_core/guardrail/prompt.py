@@ -73,7 +73,8 @@ def guard_questions(
     """
     context, judged = _parted(conversation, stage)
     forms = (hardening or Hardening()).forms_of(judged.text, longest=splitting.longest)
-    _check_judgeable(replace(judged, text=forms[0]), stage)
+    judged = replace(judged, text=forms[0])
+    _check_judgeable(judged, stage)
     chunks: list[str] = []
     for form in forms:
         if len(form) > splitting.longest:
@@ -83,7 +84,9 @@ def guard_questions(
         # A cut may leave at the start of a chunk what was harmless in the middle of a line: a turn to forge.
         chunks += [start, *map(broken_up, rest)]
     first, *others = chunks
-    return [(*context, replace(judged, text=first)), *((*context, Turn(judged.role, chunk)) for chunk in others)]
+    if first != judged.text:
+        judged = replace(judged, text=first)
+    return [(*context, judged), *((*context, Turn(judged.role, chunk)) for chunk in others)]
 
 
 def chat_messages(question: Sequence[Turn], *, content: Literal["string", "parts"] = "string") -> list[dict[str, Any]]:

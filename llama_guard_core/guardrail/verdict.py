@@ -105,6 +105,8 @@ def worst_of(answers: Sequence[Verdict | Exception]) -> Verdict:
     Raises:
         Exception: the first of those among the answers, if no chunk is unsafe.
     """
+    if len(answers) == 1 and isinstance(answers[0], Verdict):
+        return answers[0]
     verdicts = [answer for answer in answers if isinstance(answer, Verdict)]
     unsafe = [verdict for verdict in verdicts if not verdict.safe]
     for answer in answers:

@@ -22,6 +22,7 @@ from llama_guard_core.provider.responses import StreamedReply, WholeReply
 from llama_guard_core.provider.retry_policy import RetryPolicy
 from llama_guard_core.provider.transport_failures import transport_failure
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 AnyClient = httpx.Client | httpx.AsyncClient | httpx.BaseTransport | httpx.AsyncBaseTransport
 """A user's client, or a transport of ours: merging headers, cookies and redirects is a third of a small call's cost."""
 
@@ -45,7 +46,7 @@ class Calls:
         self._retry_policy = retry_policy or RetryPolicy(max_retries=connection.max_retries)
         self._timeouts = timeouts_from(connection.timeout)
         self._is_users_client = http_client is not None
-        self._known: dict[Endpoint[Any], tuple[httpx.URL, list[tuple[bytes, bytes]]]] = {}
+        self._known: dict[Endpoint[Any], tuple[httpx.URL, httpx.Headers]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.host.name!r})"
@@ -61,42 +62,52 @@ class Calls:
         self, client: AnyClient, endpoint: Endpoint[Any], body: bytes | None, until: float | None
     ) -> httpx.Request:
         url, headers = self._known.get(endpoint) or self._where(endpoint)
-        timeout, method = self._httpx_timeout(until), endpoint.method or ("GET" if body is None else "POST")
-        if not isinstance(client, httpx.Client | httpx.AsyncClient):
-            timeouts = {"timeout": timeout.as_dict()}
-            return httpx.Request(method, url, content=body, headers=headers, extensions=timeouts)
-        if client.is_closed:
-            msg = "The http client that was passed in is closed: pass an open one, or none."
-            raise ConfigurationError(msg)
-        return client.build_request(method, url, content=body, headers=headers, timeout=timeout)
+        method = endpoint.method or ("GET" if body is None else "POST")
+        if isinstance(client, httpx.Client | httpx.AsyncClient):
+            if client.is_closed:
+                msg = "The http client that was passed in is closed: pass an open one, or none."
+                raise ConfigurationError(msg)
+            timeout = self._httpx_timeout(until)
+            return client.build_request(method, url, content=body, headers=headers, timeout=timeout)
+        headers = headers.copy()
+        if body is not None:
+            headers["content-length"] = str(len(body))
+        stream, timeouts = httpx.ByteStream(body or b""), {"timeout": self._steps_that_end(until)}
+        return httpx.Request(method, url, stream=stream, headers=headers, extensions=timeouts)
 
-    def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
+    def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, httpx.Headers]:
         host = self._connection.host
-        found = httpx.URL(host.url_of(endpoint.path)), self._connection.request_headers()
+        url, headers = httpx.URL(host.url_of(endpoint.path)), httpx.Headers(self._connection.request_headers())
+        headers.setdefault("host", url.netloc.decode("ascii"))
+        found = url, headers
         if host.server is None:  # a server of this process has another port each time it is started
             self._known[endpoint] = found
         return found
 
     def _httpx_timeout(self, until: float | None) -> Any:
         """The connection's timeouts, unless they are the defaults beside a user's client, which has its own."""
-        given = self._connection.timeout
-        if self._is_users_client:
-            return httpx.USE_CLIENT_DEFAULT if given is DEFAULT_TIMEOUTS else self._plain_timeout(until)
-        deadline, plain = self._deadline(until), self._plain_timeout(until)
-        steps = {
-            name: Until(inf if (it := getattr(plain, name)) is None else it, deadline) for name in ("read", "write")
-        }
-        waits = {name: _until(getattr(plain, name), deadline) for name in ("connect", "pool")}
-        return httpx.Timeout(**steps, **waits)
+        if not self._is_users_client:
+            return httpx.Timeout(**self._steps_that_end(until))
+        if self._connection.timeout is DEFAULT_TIMEOUTS:
+            return httpx.USE_CLIENT_DEFAULT
+        return httpx.Timeout(**self._steps(until))
 
-    def _plain_timeout(self, until: float | None) -> httpx.Timeout:
+    def _steps_that_end(self, until: float | None) -> dict[str, float | None]:
+        """Seconds for each step of a call, and when the call as a whole has to be done."""
+        deadline, steps = self._deadline(until), self._steps(until)
+        waits = {name: _until(steps[name], deadline) for name in ("connect", "pool")}
+        return {name: Until(inf if it is None else it, deadline) for name, it in steps.items()} | waits
+
+    def _steps(self, until: float | None) -> dict[str, float | None]:
+        """Seconds for each step of a call, by httpx's names."""
         given = self._connection.timeout
         if isinstance(given, httpx.Timeout):
-            return given
+            return given.as_dict()
         known = [seconds for seconds in (self._timeouts.read, self._timeouts.total) if seconds is not None]
         left = inf if until is None else max(0.0, until - time.monotonic())
         step, connect = min([*known, left]), min(self._timeouts.connect or inf, left)
-        return httpx.Timeout(_finite(step), connect=_finite(connect), pool=_finite(connect))
+        read, wait = _finite(step), _finite(connect)
+        return {"connect": wait, "read": read, "write": read, "pool": wait}
 
     def _deadline(self, until: float | None) -> float | None:
         """When one attempt has to be done, by the clock, where the whole has to be done by `until`."""
@@ -176,7 +187,7 @@ def serialised(request: Mapping[str, Any]) -> bytes:
         ConfigurationError: if it holds something that JSON cannot.
     """
     try:
-        text = json.dumps(request, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _JSON.encode(request)
     except (TypeError, ValueError) as error:
         msg = f"The request cannot be written as JSON: {error}."
         raise ConfigurationError(msg) from None

@@ -22,7 +22,7 @@ from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadli
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.forgotten_locals import LocalsForgotten
-from llama_guard_core.provider.http_pools import asent, open_async_client, open_client, sent
+from llama_guard_core.provider.http_pools import asent, ending_at, open_async_client, open_client, sent
 from llama_guard_core.provider.loop_pools import LoopPools
 from llama_guard_core.provider.retry_policy import RetryPolicy
 from llama_guard_core.provider.wire import Completion
@@ -255,7 +255,7 @@ class AsyncChatClient(Calls):
         client = await self._client()
         request = self._built(client, endpoint, body, until)
         deadline = self._deadline(until)
-        with moving_on_at(deadline):
+        with ending_at(client, deadline):
             try:
                 async with aclosing(await asent(client, request)) as response:
                     reply = self._whole(response, deadline)
@@ -274,7 +274,7 @@ class AsyncChatClient(Calls):
         deadline = self._deadline(None)
         broken: ProviderError | None = failure(reason="timeout", said="nothing came for too long")
         try:
-            with moving_on_at(deadline):
+            with ending_at(client, deadline):
                 response = await asent(client, request)
                 broken = None
             if broken is not None:

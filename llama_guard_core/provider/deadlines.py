@@ -60,7 +60,7 @@ def keep_deadlines(*transports: httpx.BaseTransport | None) -> None:
     """Have an `Until` hold on the connections of these."""
     for transport in transports:
         if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = _DeadlineBackend()  # noqa: SLF001 (httpx has no setting for it)
+            transport._pool._network_backend = DeadlineBackend()  # noqa: SLF001 (httpx has no setting for it)
 
 
 def sleep(seconds: float) -> None:
@@ -84,7 +84,7 @@ def moving_on_at(deadline: float | None) -> anyio.CancelScope:
     return anyio.move_on_after(None if deadline is None else max(0.0, deadline - monotonic()))
 
 
-class _DeadlineBackend(httpcore.NetworkBackend):
+class DeadlineBackend(httpcore.NetworkBackend):
     """The usual connections, each step of which may take as long as is left of the whole."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> httpcore.NetworkStream:
         """Connect."""
-        seconds = _left(timeout, httpcore.ConnectTimeout)
+        seconds = seconds_left(timeout, httpcore.ConnectTimeout)
         return DeadlineStream(self._backend.connect_tcp(host, port, seconds, *args, **kwargs))
 
 
@@ -106,18 +106,18 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read some bytes."""
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, seconds_left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all bytes, a few at a time: the host may be slow to take them."""
         for begin in range(0, len(buffer), _WRITTEN_AT_ONCE):
-            self._stream.write(buffer[begin : begin + _WRITTEN_AT_ONCE], _left(timeout, httpcore.WriteTimeout))
+            self._stream.write(buffer[begin : begin + _WRITTEN_AT_ONCE], seconds_left(timeout, httpcore.WriteTimeout))
 
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Go on in TLS."""
-        seconds = _left(timeout, httpcore.ConnectTimeout)
+        seconds = seconds_left(timeout, httpcore.ConnectTimeout)
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
@@ -129,7 +129,13 @@ class DeadlineStream(httpcore.NetworkStream):
         self._stream.close()
 
 
-def _left(timeout: float | None, too_late: type[httpcore.TimeoutException]) -> float | None:
+def seconds_left(timeout: float | None, too_late: type[httpcore.TimeoutException]) -> float | None:
+    """What a step may take; `None` for any time.
+
+    Args:
+        timeout: as it was handed to the connection, an `Until` or plain seconds.
+        too_late: raised where nothing is left.
+    """
     seconds = timeout.left() if isinstance(timeout, Until) else timeout
     if seconds is not None and seconds <= 0:
         raise too_late

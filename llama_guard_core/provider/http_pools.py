@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import functools
 import ssl
+from contextlib import AbstractContextManager, nullcontext
 from urllib.request import getproxies
 
 import httpx
 
-from llama_guard_core.provider.deadlines import keep_deadlines
-from llama_guard_core.provider.handshakes import close_broken_handshakes
-from llama_guard_core.provider.separate_connections import (
+from llama_guard_core.provider.deadlines import keep_deadlines, moving_on_at
+from llama_guard_core.provider.separate_connections import AsyncSeparateConnections, SeparateConnections
+from llama_guard_core.provider.single_connections import (
     KEEP_IDLE_SECONDS,
-    AsyncSeparateConnections,
-    SeparateConnections,
+    async_single_connection,
+    single_connection,
 )
 
 
 @functools.lru_cache(maxsize=1)
 def shared_ssl_context() -> ssl.SSLContext:
     """The TLS settings of all clients here: reading the certificates takes 20 ms, so it is done once."""
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def open_client(most: int | None = None) -> httpx.Client | httpx.BaseTransport:
@@ -34,7 +37,7 @@ def open_client(most: int | None = None) -> httpx.Client | httpx.BaseTransport:
         client = httpx.Client(verify=context, limits=_limits(most, keep=64), timeout=None)  # noqa: S113 (every request brings its own)
         keep_deadlines(client._transport, *client._mounts.values())  # noqa: SLF001 (httpx has no setting for it)
         return client
-    return SeparateConnections(functools.partial(_one_connection, context), most, keep=64)
+    return SeparateConnections(functools.partial(single_connection, context), most, keep=64)
 
 
 def open_async_client(most: int | None = None) -> httpx.AsyncClient | httpx.AsyncBaseTransport:
@@ -42,17 +45,7 @@ def open_async_client(most: int | None = None) -> httpx.AsyncClient | httpx.Asyn
     context = shared_ssl_context()
     if _behind_a_proxy():
         return httpx.AsyncClient(verify=context, limits=_limits(most, keep=8), timeout=None)  # noqa: S113 (as above)
-    return AsyncSeparateConnections(functools.partial(_one_async_connection, context), most, keep=128)
-
-
-def _one_connection(context: ssl.SSLContext) -> httpx.BaseTransport:
-    transport = httpx.HTTPTransport(verify=context, limits=_limits(1, keep=1))
-    keep_deadlines(transport)
-    return transport
-
-
-def _one_async_connection(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
-    return close_broken_handshakes(httpx.AsyncHTTPTransport(verify=context, limits=_limits(1, keep=1)))
+    return AsyncSeparateConnections(functools.partial(async_single_connection, context), most, keep=128)
 
 
 def _limits(most: int | None, *, keep: int) -> httpx.Limits:
@@ -68,6 +61,13 @@ def sent(client: httpx.Client | httpx.BaseTransport, request: httpx.Request) -> 
     if isinstance(client, httpx.Client):
         return client.send(request, stream=True, follow_redirects=False)
     return client.handle_request(request)
+
+
+def ending_at(
+    client: httpx.AsyncClient | httpx.AsyncBaseTransport, deadline: float | None
+) -> AbstractContextManager[object]:
+    """Leave what is within when time is up. Connections of our own know their requests' ends by themselves."""
+    return nullcontext() if isinstance(client, AsyncSeparateConnections) else moving_on_at(deadline)
 
 
 async def asent(client: httpx.AsyncClient | httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import httpx
 
 from llama_guard_core.provider.deadlines import Until, moving_on_at
+from llama_guard_core.provider.single_connections import KEEP_IDLE_SECONDS, has_leftovers
 
 if TYPE_CHECKING:
     from anyio import Semaphore
-
-KEEP_IDLE_SECONDS = 30.0
 
 C = TypeVar("C")
 
@@ -135,7 +134,7 @@ class _Connections(Generic[C]):
         """Take one back; tells whether it is kept, or else to be closed."""
         with self._lock:
             self._busy.discard(connection)
-            keeps = not failed and not self._is_closed and not _has_leftovers(connection)
+            keeps = not failed and not self._is_closed and not has_leftovers(connection)
             if keeps:
                 self._idle.append((monotonic(), connection))
             return keeps
@@ -203,16 +202,6 @@ class _AsyncBody(httpx.AsyncByteStream):
             await give_back(failed=True)
             raise
         await give_back(failed=not self._is_read)
-
-
-def _has_leftovers(connection: Any) -> bool:
-    """Whether bytes came behind the response, that the next one asked for would be taken to begin with.
-
-    httpx has no word for it: what its HTTP parser was handed and has not read is nowhere else.
-    """
-    kept = connection._pool.connections if hasattr(connection, "_pool") else ()  # noqa: SLF001
-    states = (getattr(getattr(each, "_connection", None), "_h11_state", None) for each in kept)
-    return any(state is not None and state.trailing_data[0] for state in states)
 
 
 async def _acquired(slots: Semaphore, request: httpx.Request) -> None:

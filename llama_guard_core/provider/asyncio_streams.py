@@ -18,6 +18,7 @@ import httpcore
 
 from llama_guard_core.provider.deadlines import moving_on_at, seconds_left
 
+_SENT_TOGETHER = 16 * 1024  # bytes; httpcore hands over a request's head and its body one after the other
 _MOST_UNREAD = 256 * 1024  # bytes that came and nobody asked for; then the host has to wait
 
 
@@ -46,7 +47,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._unread = bytearray()
+        self._unsent, self._unread = bytearray(), bytearray()
         self._is_paused = self._is_full = self._has_ended = False
         self._failed: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
@@ -55,6 +56,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what is there, or the next that comes; nothing once the host has ended."""
+        self._send()
         while not self._unread:
             if self._failed is not None:
                 raise httpcore.ReadError from self._failed
@@ -63,13 +65,17 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             await self._news(timeout, httpcore.ReadTimeout)
         piece = bytes(self._unread[:max_bytes])
         del self._unread[:max_bytes]
-        if self._is_paused and len(self._unread) < _MOST_UNREAD:
+        if self._is_paused and not self._has_ended and len(self._unread) < _MOST_UNREAD:
             self._is_paused = False
             self._transport.resume_reading()
         return piece
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it: when this returns, the host has taken most."""
+        """Write some: a little of it may wait until something is to be read."""
+        if len(self._unsent) + len(buffer) < _SENT_TOGETHER:
+            self._unsent += buffer
+            return
+        self._send()
         if not self._has_ended:
             self._transport.write(buffer)
         while self._is_full and not self._has_ended:
@@ -103,8 +109,9 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         """Close it at once, whatever is still to be sent."""
-        self._has_ended = True
+        self._failed, self._has_ended = ConnectionAbortedError("closed here"), True
         self._transport.abort()
+        self._tell()
         await asyncio.sleep(0)  # the turn in which asyncio closes the socket
 
     def data_received(self, data: bytes) -> None:
@@ -134,6 +141,11 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Called by asyncio."""
         self._is_full = False
         self._tell()
+
+    def _send(self) -> None:
+        if self._unsent and not self._has_ended:
+            self._transport.write(bytes(self._unsent))
+        self._unsent.clear()
 
     async def _news(self, timeout: float | None, too_late: type[httpcore.TimeoutException]) -> None:
         seconds, loop = seconds_left(timeout, too_late), asyncio.get_running_loop()

@@ -71,10 +71,11 @@ def sleep(seconds: float) -> None:
 
 async def asleep(seconds: float) -> None:
     """Wait; see `sleep`."""
+    if not seconds:
+        return
     import anyio  # noqa: PLC0415 (sync users need not pay for it)
 
-    if seconds:
-        await anyio.sleep(seconds)
+    await anyio.sleep(seconds)
 
 
 def moving_on_at(deadline: float | None) -> anyio.CancelScope:

@@ -19,6 +19,7 @@ import httpcore
 from llama_guard_core.provider.deadlines import moving_on_at, seconds_left
 
 _SENT_TOGETHER = 16 * 1024  # bytes; httpcore hands over a request's head and its body one after the other
+_MOST_WRITTEN = 64 * 1024  # bytes at once
 _MOST_UNREAD = 256 * 1024  # bytes that came and nobody asked for; then the host has to wait
 
 
@@ -50,7 +51,7 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._unsent, self._unread = bytearray(), bytearray()
         self._is_paused = self._is_full = self._has_ended = False
         self._failed: Exception | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
         transport.set_protocol(self)
         transport.resume_reading()
 
@@ -71,17 +72,18 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return piece
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write some: a little of it may wait until something is to be read."""
-        if len(self._unsent) + len(buffer) < _SENT_TOGETHER:
+        """Write some: a little of it waits until something is to be read."""
+        if len(self._unsent) + len(buffer) < _SENT_TOGETHER and not self._waiting:
             self._unsent += buffer
             return
         self._send()
-        if not self._has_ended:
-            self._transport.write(buffer)
-        while self._is_full and not self._has_ended:
-            await self._news(timeout, httpcore.WriteTimeout)
-        if self._has_ended:
-            raise httpcore.WriteError from self._failed
+        # Piece by piece: in TLS, asyncio says that it is full at the write after the one that filled it.
+        for begin in range(0, len(buffer), _MOST_WRITTEN):
+            while self._is_full and not self._has_ended:
+                await self._news(timeout, httpcore.WriteTimeout)
+            if self._has_ended:
+                raise httpcore.WriteError from self._failed
+            self._transport.write(buffer[begin : begin + _MOST_WRITTEN])
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -103,16 +105,18 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What the connection knows of itself, by httpcore's names."""
         if info == "is_readable":
-            return bool(self._unread) or self._has_ended or _is_readable(self._transport.get_extra_info("socket"))
+            return bool(self._unread) or self._has_ended or _is_readable(self._transport)
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 
     async def aclose(self) -> None:
-        """Close it at once, whatever is still to be sent."""
+        """Close it, whatever is still to be sent; the socket is closed in the event loop's next turn.
+
+        It waits for nothing: a generator that is closed within must not wait, and a wait could be cancelled.
+        """
         self._failed, self._has_ended = ConnectionAbortedError("closed here"), True
         self._transport.abort()
         self._tell()
-        await asyncio.sleep(0)  # the turn in which asyncio closes the socket
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -149,18 +153,20 @@ class AsyncioStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def _news(self, timeout: float | None, too_late: type[httpcore.TimeoutException]) -> None:
         seconds, loop = seconds_left(timeout, too_late), asyncio.get_running_loop()
-        self._waiting = waiting = loop.create_future()
+        waiting = loop.create_future()
+        self._waiting.add(waiting)
         timer = None if seconds is None else loop.call_later(seconds, _end, waiting, too_late)
         try:
             await waiting
         finally:
-            self._waiting = None
+            self._waiting.discard(waiting)
             if timer is not None:
                 timer.cancel()
 
     def _tell(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
 
 @contextmanager
@@ -179,10 +185,11 @@ def _end(waiting: asyncio.Future[None], too_late: type[httpcore.TimeoutException
         waiting.set_exception(too_late())
 
 
-def _is_readable(sock: Any) -> bool:
+def _is_readable(transport: asyncio.Transport) -> bool:
     """Whether something came that the event loop has not seen yet, since it was busy: the host's end, most likely."""
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([sock.fileno()], [], [], 0)[0])
+    number = transport.get_extra_info("socket").fileno()
+    if number < 0 or not hasattr(select, "poll"):  # closed; Windows
+        return number < 0 or bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
+    poll.register(number, select.POLLIN)
     return bool(poll.poll(0))

@@ -51,10 +51,13 @@ class LoopPools(Generic[P]):
         return client
 
     async def aclose(self) -> None:
-        """Close the running loop's client. Those of other loops are closed by their loops."""
+        """Close the running loop's client, its sockets too. Those of other loops are closed by their loops."""
         known = self._held.pop(_running_loop(), None)
         if known is not None:
+            import asyncio  # noqa: PLC0415 (sync users need not pay for it)
+
             await known[1].aclose()
+            await asyncio.sleep(0)  # the turn in which asyncio closes the sockets
 
 
 async def _held_open(open_one: Callable[[], P]) -> AsyncGenerator[P, None]:

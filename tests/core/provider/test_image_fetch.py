@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certified_server import NAME, certified_server
 
 from llama_guard_core.errors import GuardUnavailable
 from llama_guard_core.guardrail.images import ImageRules
@@ -25,28 +26,7 @@ from llama_guard_core.provider.image_fetch import afetch_image, fetch_image
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 JPEG, GIF, WEBP = b"\xff\xd8\xff\xe0" + bytes(9), b"GIF89a" + bytes(9), b"RIFF\x11\x00\x00\x00WEBPVP8L"
-NAME = "pictures.test"
 Fetches = Callable[..., Awaitable[Image]]
-
-# Made for these tests: valid for pictures.test until 2120, trusted by nobody.
-CERTIFICATE = """-----BEGIN CERTIFICATE-----
-MIIBfTCCASOgAwIBAgIBATAKBggqhkjOPQQDAjAYMRYwFAYDVQQDDA1waWN0dXJl
-cy50ZXN0MCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAYMRYwFAYD
-VQQDDA1waWN0dXJlcy50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEdCkF
-47fKF9ZS5EDR6r8qEXpYky334dHc8rFHP9stdyZIrFg6RNFDR7AaCpLhRcztv2pT
-C3RPID9k8V75B060m6NcMFowGAYDVR0RBBEwD4INcGljdHVyZXMudGVzdDAPBgNV
-HRMBAf8EBTADAQH/MA4GA1UdDwEB/wQEAwIChDAdBgNVHQ4EFgQUuK8iWMkL/2W7
-wj+4CtkfshX9jAAwCgYIKoZIzj0EAwIDSAAwRQIgdgQSpRcUYIz/orluHmnNi3Mj
-qVGi+xDoBPeH5xd9OdUCIQCxFbj1PJxXfBhBARDUWdlPvvBc2E6wugV/8mNml49H
-/A==
------END CERTIFICATE-----
-"""
-KEY = """-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgG6oms+lNwh/rzbTS
-5M/YC7dH0ThFU288fhC7OdBgXEihRANCAAR0KQXjt8oX1lLkQNHqvyoReliTLffh
-0dzysUc/2y13JkisWDpE0UNHsBoKkuFFzO2/alMLdE8gP2TxXvkHTrSb
------END PRIVATE KEY-----
-"""
 
 
 class PictureServer:
@@ -392,11 +372,7 @@ async def test_the_next_address_is_tried_where_one_does_not_answer(
 @pytest.fixture
 def certified(server: PictureServer, tmp_path: Path) -> Iterator[Path]:
     """The server has a certificate for its name; its file is given."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_text(CERTIFICATE)
-    key.write_text(KEY)
-    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.tls.load_cert_chain(certificate, key)
+    server.tls, certificate = certified_server(tmp_path)
     server.pieces = [answer()]
     yield certificate
     shared_ssl_context.cache_clear()

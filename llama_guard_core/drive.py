@@ -184,7 +184,7 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         task.cancel()
     if not tasks:
         return
-    import anyio  # noqa: PLC0415 (httpx's, which async code has loaded by then)
+    import anyio  # noqa: PLC0415 (sync users need not pay for it)
 
     # A cancel scope around the caller would interrupt this wait, too.
     with anyio.CancelScope(shield=True):

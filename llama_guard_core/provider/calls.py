@@ -73,7 +73,9 @@ class Calls:
         if body is not None:
             headers["content-length"] = str(len(body))
         stream, timeouts = httpx.ByteStream(body or b""), {"timeout": self._steps_that_end(until)}
-        return httpx.Request(method, url, stream=stream, headers=headers, extensions=timeouts)
+        request = httpx.Request(method, url, stream=stream, headers=headers, extensions=timeouts)
+        request.read()  # so that who mocks httpx's transports finds its content
+        return request
 
     def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, httpx.Headers]:
         host = self._connection.host

@@ -99,7 +99,7 @@ class _AsyncConnection:
 
 
 def _can_go_on(connection: Any, origin: httpcore.Origin) -> bool:
-    return connection.can_handle_request(origin) and not (connection.is_closed() or connection.has_expired())
+    return connection.can_handle_request(origin) and connection.is_idle() and not connection.has_expired()
 
 
 def _has_leftovers(connection: Any) -> bool:

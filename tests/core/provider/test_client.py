@@ -406,3 +406,32 @@ def test_making_clients_opens_nothing(monkeypatch):
     monkeypatch.setattr("ssl.create_default_context", lambda *_, **__: pytest.fail("a TLS context was made"))
     ChatClient(Connection()).close()
     AsyncChatClient(Connection())
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+async def test_who_mocks_the_transports_of_httpx_finds_requests_as_httpx_makes_them(
+    colour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[httpx.Request] = []
+    provider = FakeProvider()
+
+    def handle(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return provider.handle(request)
+
+    async def ahandle(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return handle(_, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", ahandle)
+    connection = Connection(host=host_for("https://somewhere.test:8443/api/v1"), api_key=KEY)
+    if colour == "sync":
+        with ChatClient(connection) as client:
+            client.complete(REQUEST)
+    else:
+        async with AsyncChatClient(connection) as client:
+            await client.complete(REQUEST)
+    assert REQUEST == json.loads(seen[0].content)
+    headers = {name: seen[0].headers.get(name) for name in ("host", "content-length", "authorization")}
+    expected = {"host": "somewhere.test:8443", "content-length": str(len(seen[0].content))}
+    assert {**expected, "authorization": f"Bearer {KEY.get_secret_value()}"} == headers

@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from llama_guard_core.guardrail.verdict import Verdict
 from llama_guard_core.provider.deadlines import moving_on_at
@@ -28,7 +29,6 @@ from llama_guard_core.verdict_stores.verdict_store import VerdictStore
 
 _log = logging.getLogger(__name__)
 _OF_THIS_PROCESS = ("_entries", "_lock", "_store_rests_until")
-_JSON = json.JSONEncoder(ensure_ascii=False)
 _STORE_REST = 5.0  # seconds: each question would wait for a store that is down, and each leave a warning
 
 
@@ -226,4 +226,8 @@ def _digest_of_text(role: str, content: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(_JSON.encode(value).encode("utf-8", "surrogatepass")).hexdigest()
+    try:
+        written = to_json(value)
+    except ValueError:  # half a surrogate pair
+        written = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(written).hexdigest()

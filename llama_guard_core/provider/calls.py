@@ -97,8 +97,9 @@ class Calls:
     def _steps_that_end(self, until: float | None) -> dict[str, float | None]:
         """Seconds for each step of a call, and when the call as a whole has to be done."""
         deadline, steps = self._deadline(until), self._steps(until)
+        ends = {seconds: Until(inf if seconds is None else seconds, deadline) for seconds in set(steps.values())}
         waits = {name: _until(steps[name], deadline) for name in ("connect", "pool")}
-        return {name: Until(inf if it is None else it, deadline) for name, it in steps.items()} | waits
+        return {"read": ends[steps["read"]], "write": ends[steps["write"]], **waits}
 
     def _steps(self, until: float | None) -> dict[str, float | None]:
         """Seconds for each step of a call, by httpx's names."""

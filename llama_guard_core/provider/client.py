@@ -22,6 +22,7 @@ from llama_guard_core.provider.deadlines import asleep, moving_on_at, set_deadli
 from llama_guard_core.provider.endpoints import CHAT, Endpoint
 from llama_guard_core.provider.failures import failure
 from llama_guard_core.provider.forgotten_locals import LocalsForgotten
+from llama_guard_core.provider.http_bodies import abody_of, body_of
 from llama_guard_core.provider.http_pools import asent, ending_at, open_async_client, open_client, sent
 from llama_guard_core.provider.loop_pools import LoopPools
 from llama_guard_core.provider.retry_policy import RetryPolicy
@@ -136,7 +137,7 @@ class ChatClient(Calls):
         try:
             with closing(sent(client, request)) as response:
                 reply = self._whole(response, deadline)
-                for piece in response.iter_bytes():
+                for piece in body_of(response):
                     reply.receive(piece)
             return reply.read_by(endpoint)
         except ProviderError as error:
@@ -151,7 +152,7 @@ class ChatClient(Calls):
         try:
             with closing(sent(client, request)) as response:
                 set_deadline(request, None)
-                reply, pieces = self._streamed(response), response.iter_bytes()
+                reply, pieces = self._streamed(response), body_of(response)
                 for piece in pieces:
                     yield from reply.receive(piece)
                     if reply.done:
@@ -259,7 +260,7 @@ class AsyncChatClient(Calls):
             try:
                 async with aclosing(await asent(client, request)) as response:
                     reply = self._whole(response, deadline)
-                    async for piece in response.aiter_bytes():
+                    async for piece in abody_of(response):
                         reply.receive(piece)
                 return reply.read_by(endpoint)
             except ProviderError as error:
@@ -281,7 +282,7 @@ class AsyncChatClient(Calls):
                 raise broken
             async with aclosing(response):
                 set_deadline(request, None)
-                reply, pieces = self._streamed(response), response.aiter_bytes()
+                reply, pieces = self._streamed(response), abody_of(response)
                 async for piece in pieces:
                     for chunk in reply.receive(piece):
                         yield chunk

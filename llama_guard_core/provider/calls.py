@@ -46,7 +46,7 @@ class Calls:
         self._retry_policy = retry_policy or RetryPolicy(max_retries=connection.max_retries)
         self._timeouts = timeouts_from(connection.timeout)
         self._is_users_client = http_client is not None
-        self._known: dict[Endpoint[Any], tuple[httpx.URL, httpx.Headers]] = {}
+        self._known: dict[Endpoint[Any], tuple[httpx.URL, _Headers]] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.host.name!r})"
@@ -69,17 +69,17 @@ class Calls:
                 raise ConfigurationError(msg)
             timeout = self._httpx_timeout(until)
             return client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        headers = headers.copy()
+        sent = headers.copy()
         if body is not None:
-            headers["content-length"] = str(len(body))
+            sent["content-length"] = str(len(body))
         stream, timeouts = httpx.ByteStream(body or b""), {"timeout": self._steps_that_end(until)}
-        request = httpx.Request(method, url, stream=stream, headers=headers, extensions=timeouts)
+        request = httpx.Request(method, url, stream=stream, headers=sent, extensions=timeouts)
         request.read()  # so that who mocks httpx's transports finds its content
         return request
 
-    def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, httpx.Headers]:
+    def _where(self, endpoint: Endpoint[Any]) -> tuple[httpx.URL, _Headers]:
         host = self._connection.host
-        url, headers = httpx.URL(host.url_of(endpoint.path)), httpx.Headers(self._connection.request_headers())
+        url, headers = httpx.URL(host.url_of(endpoint.path)), _Headers(self._connection.request_headers())
         headers.setdefault("host", url.netloc.decode("ascii"))
         found = url, headers
         if host.server is None:  # a server of this process has another port each time it is started
@@ -177,6 +177,13 @@ class Calls:
 
     def _transport_failure(self, error: httpx.HTTPError) -> ProviderError:
         return transport_failure(error, self._connection.host.name)
+
+
+class _Headers(httpx.Headers):
+    """Headers that are kept for the next request; their values are in no `repr`."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
 
 
 def _made_again(kind: type[Calls], connection: Connection, retry_policy: RetryPolicy) -> Calls:

@@ -15,6 +15,7 @@ from fake_provider.answers import Answer, json_answer
 from fake_provider.server import LoopbackServer
 
 from key_hunt.keys import KEY
+from llama_guard_core.provider.asyncio_streams import AsyncioStream
 
 _SSE = {"content-type": "text/event-stream"}
 FAULTS: dict[str, Fault | None] = {
@@ -87,7 +88,7 @@ class FailingHost:
 
 @contextmanager
 def broken_wire(step: str, error: Callable[[], BaseException]) -> Iterator[None]:
-    """Have each connection of the HTTP library raise something where it would `read` or `write`."""
+    """Have each connection, the HTTP library's and ours, raise something where it would `read` or `write`."""
 
     def raising(*_: Any, **__: Any) -> Any:
         raise error()
@@ -98,5 +99,6 @@ def broken_wire(step: str, error: Callable[[], BaseException]) -> Iterator[None]
     with (
         mock.patch.object(httpcore._backends.sync.SyncStream, step, raising),
         mock.patch.object(httpcore._backends.anyio.AnyIOStream, step, araising),
+        mock.patch.object(AsyncioStream, step, araising),
     ):
         yield

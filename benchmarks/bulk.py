@@ -35,6 +35,8 @@ MANY = "LlamaGuard.acheck_many"
 MANY_AS_COMPLETED = "LlamaGuard.acheck_many, as completed"
 MANY_AIOHTTP = "LlamaGuard.acheck_many over aiohttp"
 MANY_THREADS = "LlamaGuard.check_many"
+BARE_AIOHTTP = "bare httpx over aiohttp"
+EIGHT_POOLS = "bare httpx, eight pools"
 GUARD = "LlamaGuard.acheck"
 GUARD_BATCH = "LlamaGuard.abatch"
 
@@ -81,12 +83,17 @@ async def _experiment(url: str, at_once: int, rounds: int, *, alone: bool = Fals
             _of_all(MANY_AS_COMPLETED, lambda: _judged(guard, at_once, as_completed=True)),
             _of_all(MANY_THREADS, lambda: _judged_in_threads(guard, at_once)),
             command_measurement(url, _fresh_texts(_ROWS_OF_COMMAND), at_once=at_once),
-            measurement(BARE, bare_httpx(url, closing)[ACALL], times=_TEXTS, at_once=at_once),
+            *(
+                measurement(name, bare_httpx(url, closing, clients)[ACALL], times=_TEXTS, at_once=at_once)
+                for name, clients in {BARE: None, EIGHT_POOLS: _small_pools(at_once // 8)}.items()
+            ),
         ]
         for name, client in over_aiohttp.items():
             closing.push_async_callback(client.aclose)
             faster = await _opened(closing, url, http_async_client=client)
             measurements.append(_of_all(name, lambda faster=faster: _judged(faster, at_once)))  # type: ignore[misc]
+            bare = bare_httpx(url, closing, [_client_over_aiohttp(at_once)])[ACALL]
+            measurements.append(measurement(BARE_AIOHTTP, bare, times=_TEXTS, at_once=at_once))
         if at_once == _AT_ONCE:
             others, missing = _one_by_one_and_peers(url, guard)
             measurements += others
@@ -116,6 +123,10 @@ def _client_over_aiohttp(at_once: int) -> httpx.AsyncClient:
     from httpx_aiohttp import HttpxAiohttpClient  # noqa: PLC0415 (it may be missing)
 
     return HttpxAiohttpClient(limits=httpx.Limits(max_connections=at_once))
+
+
+def _small_pools(connections: int) -> list[httpx.AsyncClient]:
+    return [httpx.AsyncClient(limits=httpx.Limits(max_connections=connections)) for _ in range(8)]
 
 
 def _fresh_texts(many: int) -> Sequence[str]:

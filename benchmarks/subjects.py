@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any, TypeVar
 
 import httpx
@@ -73,12 +74,23 @@ def _made_or_missing(make: Callable[[], T]) -> T | NotInstalled:
         return missing
 
 
-def bare_httpx(base_url: str, closing: AsyncExitStack) -> Subject:
-    """The least that a call with httpx can be: the request as JSON, and the text out of the JSON that comes."""
+def bare_httpx(
+    base_url: str, closing: AsyncExitStack, async_clients: Sequence[httpx.AsyncClient] | None = None
+) -> Subject:
+    """The least that a call with httpx can be: the request as JSON, and the text out of the JSON that comes.
+
+    Args:
+        base_url: the host.
+        closing: closes the clients.
+        async_clients: they take async calls in turn; a plain one if left out.
+    """
     url, headers = f"{base_url}/chat/completions", {"authorization": f"Bearer {KEY.get_secret_value()}"}
     client = closing.enter_context(httpx.Client(headers=headers))
-    async_client = httpx.AsyncClient(headers=headers)
-    closing.push_async_callback(async_client.aclose)
+    async_clients = async_clients or [httpx.AsyncClient()]
+    for async_client in async_clients:
+        async_client.headers.update(headers)
+        closing.push_async_callback(async_client.aclose)
+    in_turn = cycle(async_clients)
     request = {"model": _MODEL, "messages": [{"role": "user", "content": TEXT}]}
     streamed = {**request, "stream": True}
 
@@ -86,14 +98,14 @@ def bare_httpx(base_url: str, closing: AsyncExitStack) -> Subject:
         return _text(client.post(url, json=request))
 
     async def acall() -> str:
-        return _text(await async_client.post(url, json=request))
+        return _text(await next(in_turn).post(url, json=request))
 
     async def stream() -> int:
         with client.stream("POST", url, json=streamed) as response:
             return sum(_piece(line) != "" for line in response.iter_lines())
 
     async def astream() -> int:
-        async with async_client.stream("POST", url, json=streamed) as response:
+        async with next(in_turn).stream("POST", url, json=streamed) as response:
             return sum([_piece(line) != "" async for line in response.aiter_lines()])
 
     return {CALL: call, ACALL: acall, STREAM: stream, ASTREAM: astream}

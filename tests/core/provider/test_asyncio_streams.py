@@ -35,6 +35,7 @@ async def connection_to(serve: Serves, tls: Path | None = None) -> AsyncIterator
         with suppress(ConnectionError):
             await serve(reader, writer)
         writer.transport.abort()
+        await asyncio.sleep(0)  # the turn in which asyncio closes the socket
         served.set()
 
     server = await asyncio.start_server(serve_until_it_is_left, "127.0.0.1", 0, ssl=context)
@@ -51,10 +52,10 @@ async def connection_to(serve: Serves, tls: Path | None = None) -> AsyncIterator
 
 
 async def all_of(stream: AsyncioStream, size: int) -> bytes:
-    received = b""
+    received = bytearray()
     while len(received) < size and (piece := await stream.read(64 * 1024, LONG)):
         received += piece
-    return received
+    return bytes(received)
 
 
 async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -202,6 +203,7 @@ async def test_a_handshake_with_another_name_is_no_connection(tmp_path: Path) ->
     with pytest.raises(httpcore.ConnectError, match="certificate verify failed"):
         await stream.start_tls(ssl.create_default_context(cafile=certificate), "other.test", LONG)
     assert stream.get_extra_info("is_readable")
+    await asyncio.sleep(SOON)  # the server sees it, too, and closes its side
     server.close()
 
 

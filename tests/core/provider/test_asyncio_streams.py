@@ -58,6 +58,17 @@ async def all_of(stream: AsyncioStream, size: int) -> bytes:
     return bytes(received)
 
 
+def late_once(said: asyncio.Event) -> Serves:
+    """A host that says `late` when it may."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await said.wait()
+        writer.write(b"late")
+        await reader.read()
+
+    return say
+
+
 async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     await reader.read()
 
@@ -129,13 +140,7 @@ async def test_a_connection_that_is_closed_here_has_no_end(tls: Path | None) -> 
 
 async def test_who_waits_too_long_for_a_byte_may_wait_again() -> None:
     said = asyncio.Event()
-
-    async def say_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await said.wait()
-        writer.write(b"late")
-        await reader.read()
-
-    async with connection_to(say_later) as stream:
+    async with connection_to(late_once(said)) as stream:
         with pytest.raises(httpcore.ReadTimeout):
             await stream.read(10, SOON)
         said.set()
@@ -144,13 +149,7 @@ async def test_who_waits_too_long_for_a_byte_may_wait_again() -> None:
 
 async def test_who_is_cancelled_while_it_waits_loses_no_byte() -> None:
     said = asyncio.Event()
-
-    async def say_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await said.wait()
-        writer.write(b"late")
-        await reader.read()
-
-    async with connection_to(say_later) as stream:
+    async with connection_to(late_once(said)) as stream:
         reading = asyncio.create_task(stream.read(10, LONG))
         await asyncio.sleep(SOON)
         reading.cancel()
